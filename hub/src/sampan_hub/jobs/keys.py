@@ -1,0 +1,83 @@
+"""Identity and credentials: ids, signatures over identities, `subject.kind.mac` credentials. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, get_args
+
+from sampan_hub.backends.base import Identity
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+JOB_ID = re.compile(r"^[a-z2-7]{8}\.[a-z2-7]{16}$")
+
+CredentialKind = Literal["hub", "admin", "bootstrap", "notebook", "scheduler", "worker"]
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def make_instance_id() -> str:
+    """A random id for one installation: 40 bits, enough to tell neighbours on one cluster apart."""
+    return _random(8)
+
+
+def make_job_id(instance: str) -> str:
+    """A random key for one job (80 bits beside the instance)."""
+    return f"{instance}.{_random(16)}"
+
+
+def instance_of(job_id: str) -> str | None:
+    """The instance part of a well-formed job id; None for anything else."""
+    return job_id.split(".")[0] if JOB_ID.match(job_id) else None
+
+
+def _mac(key: bytes, message: bytes) -> str:
+    digest = hmac.new(key, message, hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _canonical(identity: Identity) -> bytes:
+    fields = asdict(replace(identity, signature=""))
+    fields["created_at"] = identity.created_at.isoformat()
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+
+
+def sign(key: bytes, identity: Identity) -> Identity:
+    """The same identity with its signature over every field (the uid included)."""
+    return replace(identity, signature=_mac(key, _canonical(identity)))
+
+
+def is_signed(key: bytes, identity: Identity) -> bool:
+    """Whether the signature is ours and covers exactly these fields."""
+    return hmac.compare_digest(identity.signature, _mac(key, _canonical(identity)))
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who speaks: `subject` is a job, cluster or batch id, or the fixed name of the hub or the command line."""
+
+    subject: str
+    kind: CredentialKind
+
+
+def make_credential(key: bytes, subject: str, kind: CredentialKind) -> str:
+    """`subject.kind.mac`; the subject may itself contain dots, the last two parts never do."""
+    return f"{subject}.{kind}.{_mac(key, f'{subject}.{kind}'.encode())}"
+
+
+def parse_credential(key: bytes, text: str) -> Credential | None:
+    """The credential's content if we made it; None for everything else, in constant time for a given length."""
+    parts = text.rsplit(".", 2)
+    if len(parts) != 3 or parts[1] not in get_args(CredentialKind):
+        return None
+    subject, kind, mac = parts
+    if not hmac.compare_digest(mac.encode(), _mac(key, f"{subject}.{kind}".encode()).encode()):
+        return None
+    return Credential(subject, kind)  # type: ignore[arg-type]
