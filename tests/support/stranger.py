@@ -1,0 +1,65 @@
+"""Run by the isolation test as another uid, with the hub's Python: tries every address it is given, prints JSON.
+
+argv: one JSON list of addresses, each {"tcp": port} or {"unix": path}. For each it prints what a stranger got.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import sys
+from typing import Any
+
+HTTP = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+PATHS = ("/", "/api/contents", "/api/kernels", "/status", "/info/main/workers.html", "/metrics", "/json/identity.json")
+ZMTP_GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL".ljust(64, b"\0")
+
+
+def connect(address: dict[str, Any]) -> socket.socket:
+    if "tcp" in address:
+        return socket.create_connection(("127.0.0.1", address["tcp"]), timeout=5)
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(5)
+    link.connect(address["unix"])
+    return link
+
+
+def ask(address: dict[str, Any], words: bytes) -> str:
+    """Everything the other side says to `words`, or how it refused."""
+    try:
+        with connect(address) as link:
+            link.sendall(words)
+            said = b""
+            while len(said) < 1_000_000 and (part := link.recv(65536)):
+                said += part
+    except OSError as error:
+        return f"{type(error).__name__}" if not isinstance(error, TimeoutError) else "silence"
+    return said.decode(errors="replace")
+
+
+def handshake(address: dict[str, Any]) -> str:
+    """TLS with no certificate of ours, then one byte: refused, or what was said."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with connect(address) as plain, context.wrap_socket(plain) as link:
+            link.sendall(b"\0" * 64)
+            return f"said {len(link.recv(65536))} bytes"
+    except (OSError, ssl.SSLError) as error:
+        return type(error).__name__
+
+
+def main() -> None:
+    report = []
+    for address in json.loads(sys.argv[1]):
+        answers = {path: ask(address, HTTP % path.encode()) for path in PATHS}
+        report.append(
+            {"address": address, "http": answers, "tls": handshake(address), "zmq": ask(address, ZMTP_GREETING)}
+        )
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
