@@ -38,6 +38,12 @@ def instance_of(job_id: str) -> str | None:
     return job_id.split(".")[0] if JOB_ID.match(job_id) else None
 
 
+def make_batch_id(submitter: str, key: str) -> str:
+    """The public id of a batch: the caller's key within that caller's own names, so that callers never collide."""
+    digest = hashlib.sha256(f"{len(submitter)}:{submitter}:{key}".encode()).digest()
+    return base64.b32encode(digest)[:24].decode().lower()
+
+
 def _mac(key: bytes, message: bytes) -> str:
     digest = hmac.new(key, message, hashlib.sha256).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

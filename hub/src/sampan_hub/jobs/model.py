@@ -46,7 +46,9 @@ class Wanted(StrEnum):
 
 
 MOVES: dict[State, frozenset[State]] = {
-    State.ACCEPTED: frozenset({State.SUBMITTING, State.ENDED}),
+    State.ACCEPTED: frozenset(
+        {State.SUBMITTING, State.QUEUED, State.STARTING, State.RUNNING, State.STOPPING, State.ENDED}
+    ),
     State.SUBMITTING: frozenset(
         {State.ACCEPTED, State.QUEUED, State.STARTING, State.RUNNING, State.STOPPING, State.ENDED}
     ),
@@ -56,7 +58,10 @@ MOVES: dict[State, frozenset[State]] = {
     State.STOPPING: frozenset({State.ENDED}),
     State.ENDED: frozenset(),
 }
-"""Every legal move. `submitting -> accepted` only after two full listings begun late enough (see `plan`)."""
+"""Every legal move. `submitting -> accepted` only after two full listings begun late enough (see `plan`).
+
+`accepted` may also become what the backend or a claim shows: a submit call that took effect later than anybody
+promised, or a database restored from a backup, is recorded as what it is and not submitted again."""
 
 
 def is_legal(before: State, after: State) -> bool:
@@ -160,8 +165,12 @@ class Job:
     price_micros_per_hour: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     """What its entry point needs and is no secret: interpreter, folder, extra environment."""
+    busy: bool = False
+    """What the job last said of itself."""
     busy_at: datetime | None = None
-    """When the job last reported work (kernel execution, tasks)."""
+    """When the job last reported work, or its end (kernel execution, tasks)."""
+    position: int | None = None
+    """Place in the queue for the backend, from 1; None when not waiting."""
     revision: int = 0
 
     @property
@@ -175,3 +184,66 @@ class Job:
 
     def with_(self, **changes: Any) -> Job:
         return replace(self, **changes)
+
+
+class ClusterState(StrEnum):
+    """What a cluster's host said of it, and `ended`, which the service decides or the host asks for."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    CLOSING = "closing"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A scheduler with a lease: the host beside the notebook renews it, and its workers are jobs with its id."""
+
+    id: str
+    name: str
+    owner: str
+    project: str
+    created_at: datetime
+    state: ClusterState
+    state_since: datetime
+    tenant: str = ""
+    parent: str | None = None
+    """The notebook whose end ends the cluster."""
+    size: str = ""
+    backend: str = ""
+    reason: Reason | None = None
+    scheduler: str | None = None
+    dashboard: str | None = None
+    lease_until: datetime | None = None
+    busy_at: datetime | None = None
+    ended_at: datetime | None = None
+    idle_timeout_s: int = 1200
+    revision: int = 0
+
+    @property
+    def is_ended(self) -> bool:
+        return self.state is ClusterState.ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something an administrator should look at: `subject` names it, `remedy` says what to do."""
+
+    code: str
+    subject: str
+    text: str
+    remedy: str
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One recorded change of a job's state or of what is wanted of it."""
+
+    job_id: str
+    at: datetime
+    state: State
+    wanted: Wanted
+    by: str
+    reason: Reason | None
+    revision: int
