@@ -1,29 +1,43 @@
-"""Every key of `sampan.yaml`, as typed models. Descriptions here are the reference page and the JSON schema."""
+"""Every key of `sampan.yaml`, as typed models. The texts under the keys are the reference page and the JSON schema.
+
+Read files with `settings.load`; what is left out is filled in by `settings.defaults.complete`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag
 
+from sampan_hub.settings.findings import Source
 from sampan_hub.settings.units import DurationSeconds, MemoryBytes, PriceMicros, SecretText
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+"""How sizes, projects, environments and backends may be called."""
+Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+Cores = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Size(Section):
     """What one job of this size gets, and what an hour of it costs."""
 
-    cores: Annotated[float, Field(gt=0, le=4096)]
+    cores: Annotated[Cores, Field(gt=0)]
+    """Processor cores; fractions are allowed (`0.5`)."""
     memory: MemoryBytes
-    gpus: Annotated[int, Field(ge=0, le=1024)] = 0
+    """The most memory a job of this size may use: `2G`, `512M` (powers of 1024), or bytes."""
+    gpus: Count = 0
+    """Graphics processors."""
     price_per_hour: PriceMicros | None = None
+    """What an hour costs, exactly, in `currency`: `1.25`. Left out: no price is shown."""
 
     @property
     def cores_milli(self) -> int:
+        """Thousandths of a core."""
         return round(self.cores * 1000)
 
 
@@ -31,22 +45,31 @@ class LocalBackend(Section):
     """Jobs are processes of this machine."""
 
     kind: Literal["local"] = "local"
-    cores: Annotated[float, Field(gt=0)] | None = None
-    """Default: the cores this process may use."""
+    """Which sort of backend this is."""
+    cores: Annotated[Cores, Field(gt=0)] | None = None
+    """Cores to give out. Default: the cores this process may use."""
     memory: MemoryBytes | None = None
-    """Default: this machine's (or cgroup's) memory less what the system and Sampan need."""
-    overcommit: Annotated[float, Field(ge=1, le=64)] | None = None
-    """How many times the cores are given out; default 4 on a laptop, 1 on a site. Memory never is."""
+    """Memory to give out. Default: this machine's (or cgroup's) memory less what the system and Sampan need."""
+    overcommit: Annotated[float, Field(ge=1, le=64, strict=True)] | None = None
+    """How many times the cores are given out. Default: 4 on a laptop, 1 on a site. Memory never is."""
 
 
 class FakeBackend(Section):
     """Jobs that only pretend to run: for load tests and benchmarks."""
 
-    kind: Literal["fake"] = "fake"
+    kind: Literal["fake"]
+    """Which sort of backend this is."""
     start_delay: DurationSeconds = 0
+    """How long a pretended start takes."""
 
 
-BackendSettings = Annotated[LocalBackend | FakeBackend, Field(discriminator="kind")]
+def _backend_kind(value: Any) -> Any:
+    return value.get("kind", "local") if isinstance(value, dict) else getattr(value, "kind", "local")
+
+
+BackendSettings = Annotated[
+    Annotated[LocalBackend, Tag("local")] | Annotated[FakeBackend, Tag("fake")], Discriminator(_backend_kind)
+]
 
 
 class Environment(Section):
@@ -55,33 +78,46 @@ class Environment(Section):
     prefix: Path
     """A Python environment with the client (`pip install sampan[lab]`): `<prefix>/bin/python`."""
     variables: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of everything that runs in it. Not for secrets: whoever sees the job sees them."""
 
 
 class Project(Section):
-    """What work is for. `members` and `sizes` empty: everybody, every size."""
+    """What work is for."""
 
     tenant: str = ""
+    """Who pays for it."""
     members: tuple[str, ...] = ()
-    sizes: tuple[str, ...] = ()
+    """Who may use it, by user name. Empty: everybody."""
+    sizes: tuple[Name, ...] = ()
+    """Which sizes it may use. Empty: all."""
 
 
 class Limit(Section):
-    """The most that may be held at once; absent: no limit."""
+    """The most that may be held at once."""
 
-    cores: Annotated[float, Field(ge=0)] | None = None
+    cores: Cores | None = None
+    """Left out: no limit."""
     memory: MemoryBytes | None = None
-    gpus: Annotated[int, Field(ge=0)] | None = None
-    jobs: Annotated[int, Field(ge=0)] | None = None
+    """Left out: no limit."""
+    gpus: Count | None = None
+    """Left out: no limit."""
+    jobs: Count | None = None
+    """Notebooks and workers together. Left out: no limit."""
 
 
 class Limits(Section):
-    """`user` and `project` are for each one; `users` and `projects` override them by name."""
+    """What people, projects and the whole site may hold at once."""
 
     user: Limit = Limit()
+    """For each user."""
     project: Limit = Limit()
+    """For each project."""
     site: Limit = Limit()
+    """For all together."""
     users: dict[str, Limit] = Field(default_factory=dict)
-    projects: dict[str, Limit] = Field(default_factory=dict)
+    """By user name, in place of `user`."""
+    projects: dict[Name, Limit] = Field(default_factory=dict)
+    """By project, in place of `project`."""
     raised_by: str = "an administrator"
     """Who can raise a limit, as refusals say it: a name, a desk, an address."""
 
@@ -89,55 +125,104 @@ class Limits(Section):
 class ClassLogin(Section):
     """Any installed JupyterHub authenticator, passed through."""
 
-    class_: Annotated[str, Field(alias="class")]
+    class_: Annotated[str, Field(alias="class", min_length=1)]
+    """Its name or import path: `oauthenticator.generic.GenericOAuthenticator`."""
     config: dict[str, Any] = Field(default_factory=dict)
     """Its traits. Any value may be `{file: PATH}` or `{env: NAME}`."""
 
 
+def _login_form(value: Any) -> str:
+    return "(class)" if isinstance(value, dict | ClassLogin) else "(word)"
+
+
+Login = Annotated[
+    Annotated[Literal["links"], Tag("(word)")] | Annotated[ClassLogin, Tag("(class)")], Discriminator(_login_form)
+]
+
+
 class Tls(Section):
+    """HTTPS by Sampan's own proxy."""
+
     certificate: Path
+    """The certificate and what it chains to, PEM."""
     key: Path
+    """Its private key, PEM, readable by nobody else."""
 
 
 class Idle(Section):
     """When unused work is ended. 0: never."""
 
     notebook: DurationSeconds = 0
+    """A notebook in which nothing was executed for so long: `2h`."""
     cluster: DurationSeconds = 1200
+    """Workers of a cluster without tasks for so long; a cluster may ask for another value."""
 
 
 class Settings(Section):
     """The whole of `sampan.yaml`. Nothing else configures Sampan."""
 
+    _source: Source | None = PrivateAttr(default=None)
+
     profile: Literal["laptop", "site"] = "laptop"
+    """`laptop`: whoever starts it is its only user. `site`: a service for several people; jobs outlive `sampan up`."""
     url: str = "http://127.0.0.1:8000/"
     """Where people find it; also where it listens unless `listen` says otherwise."""
     listen: str | None = None
     """`address:port` to bind when that differs from `url` (behind a proxy, in a container)."""
     state_dir: Path = Path(".sampan")
+    """The folder of everything Sampan remembers: databases, keys, logs. Only its owner may enter it."""
     database: SecretText | None = None
-    """SQLAlchemy URL; default: SQLite in the state folder."""
+    """SQLAlchemy URL of the compute service's database. Default: SQLite in the state folder."""
     hub_database: SecretText | None = None
-    """JupyterHub's own; default: SQLite in the state folder."""
-    backends: dict[str, BackendSettings] = Field(default_factory=lambda: {"local": LocalBackend()})
-    sizes: dict[str, Size] = Field(default_factory=dict)
-    """Default: computed from the machine, so that a notebook and four workers fit on 2 cores and 4 GiB."""
-    default_size: str | None = None
-    environments: dict[str, Environment] = Field(default_factory=dict)
-    """Default: one, `default`: `user` beside the hub's own environment."""
-    default_environment: str | None = None
-    projects: dict[str, Project] = Field(default_factory=dict)
+    """SQLAlchemy URL of JupyterHub's own database. Default: SQLite in the state folder."""
+    backends: dict[Name, BackendSettings] = Field(default_factory=lambda: _default_backends())
+    """Where jobs run, by name. Default: `local`, this machine."""
+    sizes: dict[Name, Size] = Field(default_factory=dict)
+    """What people choose from. Default: computed from the machine, so that a notebook and four workers fit on
+    2 cores and 4 GiB."""
+    default_size: Name | None = None
+    """The size of whoever does not choose. Default: the first of `sizes`."""
+    environments: dict[Name, Environment] = Field(default_factory=dict)
+    """Default: one, `default`: the folder `user` inside the hub's own environment."""
+    default_environment: Name | None = None
+    """Default: the first of `environments`."""
+    projects: dict[Name, Project] = Field(default_factory=dict)
     """Default: one project `personal` for each user."""
     limits: Limits = Limits()
-    login: Literal["links"] | ClassLogin | None = None
-    """None is `links` on a loopback address and a refusal elsewhere."""
+    """What may be held at once."""
+    login: Login | None = None
+    """How people log in: `links` (personal links by `sampan link` and `sampan user`) or `class:` and `config:`.
+    Default: `links` on a loopback address; elsewhere it must be said."""
     admins: tuple[str, ...] = ()
+    """User names of those who may see and stop everything."""
     tls: Tls | None = None
+    """Certificate and key, where Sampan's own proxy speaks HTTPS."""
     behind_proxy: tuple[str, ...] = ()
-    plain_http: bool = False
+    """Addresses of the HTTPS proxies in front of Sampan, whose `X-Forwarded-…` headers are believed."""
+    plain_http: bool = Field(default=False, strict=True)
+    """Serve other machines without encryption or without a real login. Everything typed can then be read underway."""
     isolation: Literal["none"] | None = None
     """`none`: several people may share one system user, and can then read each other's files and memory."""
     idle: Idle = Idle()
+    """When unused work is ended."""
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
+    """The currency of all prices, three letters: `EUR`. Needed where a size has a price."""
     unknown_grace: DurationSeconds = 600
+    """How long a job may be out of sight before it counts as lost, which frees its owner's limits."""
     keep_logs: DurationSeconds = 7 * 86400
+    """How long the output of ended jobs is kept."""
+
+    @property
+    def source(self) -> Source | None:
+        """The file these settings were read from; None without one."""
+        return self._source
+
+    def read_from(self, source: Source | None) -> Settings:
+        """The same settings, knowing their file."""
+        copy = self.model_copy()
+        copy._source = source
+        return copy
+
+
+def _default_backends() -> dict[str, BackendSettings]:
+    return {"local": LocalBackend()}

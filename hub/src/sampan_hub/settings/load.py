@@ -1,0 +1,100 @@
+"""Reads `sampan.yaml`. Whatever is wrong with it is said at once, each with file, line, column and key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sampan_hub.settings.explain import explain
+from sampan_hub.settings.findings import Finding, SettingsError, made
+from sampan_hub.settings.model import Settings
+from sampan_hub.settings.references import References
+from sampan_hub.settings.yamlfile import parse_document
+
+DEFAULT_NAME = "sampan.yaml"
+VARIABLE = "SAMPAN_CONFIG"
+_MAX_FILE_BYTES = 4 << 20
+
+
+def find_settings_file(path: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+    """Which file counts: the one given, else `SAMPAN_CONFIG`, else `./sampan.yaml` where there is one, else none."""
+    if path is not None:
+        return folder / path
+    if environ.get(VARIABLE):
+        return folder / environ[VARIABLE]
+    default = folder / DEFAULT_NAME
+    return default if default.exists() or default.is_symlink() else None
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """What the file says (see `find_settings_file`), relative paths made absolute; raises SettingsError.
+
+    Nothing is filled in or judged here: `settings.effective` does that.
+    """
+    folder = Path.cwd()
+    file = find_settings_file(path, os.environ, folder)
+    if file is None:
+        return _with_absolute_paths(Settings(), folder)
+    return parse_settings(_read(file), shown_as(file, folder), file.parent, os.environ)
+
+
+def parse_settings(data: bytes, file: str, folder: Path, environ: Mapping[str, str]) -> Settings:
+    """Settings from the content of `file`, whose relative paths start in `folder`; raises SettingsError."""
+    document = parse_document(data, file)
+    if not isinstance(document.tree, dict):
+        text = f"expected keys and values, got a {_kind_name(document.tree)}"
+        raise SettingsError([*document.findings, made(document.source, (), text)])
+    references = References(document.source, folder, environ)
+    tree = references.resolved({key: value for key, value in document.tree.items() if value is not None})
+    findings = document.findings + references.findings
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        findings += explain(error, document.source)
+    if findings:
+        raise SettingsError(sorted(findings, key=_file_order))
+    return _with_absolute_paths(settings, folder).read_from(document.source)
+
+
+def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    def absolute(path: Path) -> Path:
+        return folder / path.expanduser()
+
+    environments = {
+        name: environment.model_copy(update={"prefix": absolute(environment.prefix)})
+        for name, environment in settings.environments.items()
+    }
+    tls = settings.tls and settings.tls.model_copy(
+        update={"certificate": absolute(settings.tls.certificate), "key": absolute(settings.tls.key)}
+    )
+    changes = {"state_dir": absolute(settings.state_dir), "environments": environments, "tls": tls}
+    return settings.model_copy(update=changes)
+
+
+def shown_as(file: Path, folder: Path) -> str:
+    """A file's name in messages: short inside the current folder, else in full."""
+    return str(file.relative_to(folder)) if file.is_relative_to(folder) else str(file)
+
+
+def _read(file: Path) -> bytes:
+    name = shown_as(file, Path.cwd())
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
+        raise SettingsError([Finding("", text, name, remedy="name another file with --config")]) from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise SettingsError([Finding("", f"larger than {_MAX_FILE_BYTES >> 20} MiB", name)])
+    return data
+
+
+def _kind_name(value: object) -> str:
+    return "list" if isinstance(value, list) else "single value"
+
+
+def _file_order(finding: Finding) -> tuple[int, int]:
+    return (finding.position.line, finding.position.column) if finding.position else (0, 0)

@@ -1,0 +1,72 @@
+"""`{file: PATH}` and `{env: NAME}`: puts the content in their place, where a secret may stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sampan_hub.settings.findings import Finding, KeyPath, Source, made
+from sampan_hub.settings.units import SecretText
+
+SECRET_PLACES: tuple[KeyPath, ...] = (("database",), ("hub_database",), ("login", "config"))
+"""Where references may stand: at these keys, and anywhere inside them."""
+
+
+def is_secret_place(path: KeyPath) -> bool:
+    """Whether what stands at `path` may be a secret, and so is never quoted in a message."""
+    return any(path[: len(place)] == place for place in SECRET_PLACES)
+
+
+@dataclass(slots=True)
+class References:
+    """Resolves the references of one settings file; what cannot be resolved becomes a finding at its place."""
+
+    source: Source
+    folder: Path
+    environ: Mapping[str, str]
+    findings: list[Finding] = field(default_factory=list)
+
+    def resolved(self, tree: dict[str, Any]) -> dict[str, Any]:
+        """A copy of the tree with every reference replaced by the text it stands for."""
+        return {key: self._descend(value, (key,)) for key, value in tree.items()}
+
+    def _descend(self, value: Any, path: KeyPath) -> Any:
+        if is_secret_place(path):
+            return self._replaced(value, path)
+        leads_on = any(place[: len(path)] == path for place in SECRET_PLACES)
+        if leads_on and isinstance(value, dict):
+            return {key: self._descend(item, (*path, key)) for key, item in value.items()}
+        return value
+
+    def _replaced(self, value: Any, path: KeyPath) -> Any:
+        if isinstance(value, list):
+            return [self._replaced(item, (*path, index)) for index, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((kind, target),) = value.items()
+            if kind == "file" and isinstance(target, str):
+                return self._file(target, (*path, kind))
+            if kind == "env" and isinstance(target, str):
+                return self._variable(target, (*path, kind))
+        return {key: self._replaced(item, (*path, key)) for key, item in value.items()}
+
+    def _file(self, target: str, path: KeyPath) -> SecretText:
+        file = self.folder / Path(target).expanduser()
+        try:
+            text = file.read_text("utf-8").strip()
+        except OSError as error:
+            return self._missing(path, f"{file} cannot be read: {error.strerror}")
+        except ValueError:
+            return self._missing(path, f"{file} is not UTF-8 text")
+        return SecretText(text) if text else self._missing(path, f"{file} is empty")
+
+    def _variable(self, name: str, path: KeyPath) -> SecretText:
+        text = self.environ.get(name, "")
+        return SecretText(text) if text else self._missing(path, f"the environment variable {name} is not set")
+
+    def _missing(self, path: KeyPath, text: str) -> SecretText:
+        self.findings.append(made(self.source, path, text))
+        return SecretText("missing")
