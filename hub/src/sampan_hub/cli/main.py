@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from pathlib import Path
 from typing import NamedTuple
 
 import click
+
+from sampan_hub.settings.findings import SettingsError
 
 
 class Subcommand(NamedTuple):
@@ -41,24 +44,55 @@ class LazyGroup(click.Group):
         if entry is None:
             return None
         module, function = entry.target.split(":")
-        command = getattr(importlib.import_module(module), function)
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(importlib.import_module(module), function)
+        if not any(parameter.name == _CONFIG for parameter in command.params):
+            command.params.append(_config_option())
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], SUBCOMMANDS, n=1)
+            hint = f" Did you mean `sampan {close[0]}`?" if close else " `sampan --help` lists all."
+            ctx.fail(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in SUBCOMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Say what is wrong with the settings, all of it, and exit 2: the same for every subcommand."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            for finding in error.findings:
+                click.echo(str(finding), err=True)
+            ctx.exit(2)
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+
+_CONFIG = "config_path"
+
+
+def _remember_config(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.obj = value
+
+
+def _config_option() -> click.Option:
+    """`--config`, understood before and after the subcommand; commands get the path with `@click.pass_obj`."""
+    return click.Option(
+        ["--config", _CONFIG],
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The settings file. Default: $SAMPAN_CONFIG, else ./sampan.yaml where there is one.",
+        expose_value=False,
+        callback=_remember_config,
+    )
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, params=[_config_option()])
 @click.version_option(package_name="sampan-hub", prog_name="sampan")
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The settings file; default: $SAMPAN_CONFIG, else ./sampan.yaml where there is one.",
-)
-@click.pass_context
-def main(ctx: click.Context, config_path: Path | None) -> None:
+def main() -> None:
     """Sampan: notebooks and Dask on your own machine, your cluster, your cloud."""
-    ctx.obj = config_path

@@ -1,0 +1,175 @@
+"""What settings Sampan refuses to run by, and what it warns of. Pure; asks for completed settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sampan_hub.settings.address import AddressError, Endpoint, bind_endpoint, parse_listen, parse_url
+from sampan_hub.settings.findings import Finding, KeyPath, made
+from sampan_hub.settings.model import ClassLogin, LocalBackend, Settings
+
+DUMMY_LOGINS = frozenset({"dummy", "dummyauthenticator", "null", "nullauthenticator", "sharedpasswordauthenticator"})
+"""Authenticators that prove nothing, or the same of everybody; by the last part of their name, in lower case."""
+_LEAST_MEMORY_BYTES = 64 << 20
+
+
+def refusals(settings: Settings) -> list[Finding]:
+    """Everything that keeps Sampan from starting; empty when it may."""
+    return [*_address(settings), *_references(settings), *_values(settings), *_exposure(settings), *_sharing(settings)]
+
+
+def warnings(settings: Settings, people: int = 1) -> list[Finding]:
+    """What was allowed and is dangerous: to be said in red at every start. `people`: how many are known by name."""
+    found = []
+    if is_exposed(settings) and settings.plain_http:
+        trouble = "; ".join(_exposures(settings))
+        if trouble:
+            text = f"other machines can reach Sampan, and {trouble}: passwords and work can be read or taken over"
+            found.append(
+                made(settings.source, ("plain_http",), text, remedy="set `tls` or `behind_proxy`, and `login`")
+            )
+    if shares_one_user(settings, people) and settings.isolation == "none":
+        text = "several people share one system user: each can read and change the others' files and memory"
+        found.append(made(settings.source, ("isolation",), text, remedy="let only people in who trust each other"))
+    return found
+
+
+def shares_one_user(settings: Settings, people: int = 1) -> bool:
+    """Whether jobs of several people run under one uid: a local backend, and more than a lone laptop user."""
+    local = any(isinstance(backend, LocalBackend) for backend in settings.backends.values())
+    several = settings.profile == "site" or isinstance(settings.login, ClassLogin) or people > 1
+    return local and several
+
+
+def is_exposed(settings: Settings) -> bool:
+    """Whether other machines can reach what Sampan binds; an address that cannot be read counts as exposed."""
+    try:
+        return not bind_endpoint(settings).is_loopback
+    except AddressError:
+        return True
+
+
+def people_refusal(settings: Settings, people: int) -> Finding | None:
+    """Why `people` (all who are known by name) may not use this installation together; None when they may."""
+    if shares_one_user(settings, people) and settings.isolation is None:
+        return _isolation_missing(settings)
+    return None
+
+
+def _address(settings: Settings) -> Iterator[Finding]:
+    source = settings.source
+    listen: Endpoint | None = None
+    if settings.listen is not None:
+        try:
+            listen = parse_listen(settings.listen)
+        except AddressError as error:
+            yield made(source, ("listen",), str(error))
+    try:
+        scheme, endpoint, _ = parse_url(settings.url)
+    except AddressError as error:
+        yield made(source, ("url",), str(error))
+        return
+    if settings.listen is None and not _is_address(endpoint.host):
+        text = f"{endpoint.host} is a name; what to bind is not known"
+        yield made(source, ("url",), text, remedy="set `listen: ADDRESS:PORT`")
+    if scheme == "https" and settings.tls is None and not settings.behind_proxy:
+        yield made(source, ("url",), "is https, but nothing here speaks TLS", remedy="set `tls` or `behind_proxy`")
+    if scheme == "http" and settings.tls is not None:
+        yield made(source, ("url",), "is http, but `tls` is set", remedy="write https")
+    if settings.profile == "laptop" and not (listen or endpoint).is_loopback:
+        key = "url" if listen is None else "listen"
+        text = "the laptop profile serves this machine alone (127.0.0.1 or ::1)"
+        yield made(source, (key,), text, remedy="set `profile: site` to serve others")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        parse_listen(f"[{host}]:1")
+    except AddressError:
+        return False
+    return True
+
+
+def _references(settings: Settings) -> Iterator[Finding]:
+    sizes, environments, projects = set(settings.sizes), set(settings.environments), set(settings.projects)
+    named: list[tuple[KeyPath, str, str, set[str]]] = []
+    if settings.default_size is not None:
+        named.append((("default_size",), settings.default_size, "sizes", sizes))
+    if settings.default_environment is not None:
+        named.append((("default_environment",), settings.default_environment, "environments", environments))
+    for name, project in settings.projects.items():
+        for index, size in enumerate(project.sizes):
+            named.append((("projects", name, "sizes", index), size, "sizes", sizes))
+    if projects:
+        named += [(("limits", "projects", name), name, "projects", projects) for name in settings.limits.projects]
+    for path, name, section, known in named:
+        if name not in known:
+            allowed = ", ".join(sorted(known))
+            yield made(settings.source, path, f"{name!r} is not one of `{section}` ({allowed})")
+
+
+def _values(settings: Settings) -> Iterator[Finding]:
+    source = settings.source
+    if not settings.backends:
+        yield made(source, ("backends",), "no backend: jobs would run nowhere", remedy="name one, or leave it out")
+    if not settings.limits.raised_by.strip():
+        yield made(source, ("limits", "raised_by"), "is empty", remedy="say who can raise a limit, or leave it out")
+    for name, size in settings.sizes.items():
+        if size.memory < _LEAST_MEMORY_BYTES:
+            text = f"{size.memory} bytes are too little for any job"
+            yield made(source, ("sizes", name, "memory"), text, remedy="write for example 2G")
+        if size.cores_milli < 1:
+            yield made(source, ("sizes", name, "cores"), "less than a thousandth of a core")
+        if size.price_per_hour is not None and settings.currency is None:
+            yield made(source, ("sizes", name, "price_per_hour"), "a price of what?", remedy="set `currency: EUR`")
+    yield from _fitting(settings)
+
+
+def _fitting(settings: Settings) -> Iterator[Finding]:
+    """Sizes that no backend can ever hold."""
+    limited = [backend for backend in settings.backends.values() if isinstance(backend, LocalBackend)]
+    if not limited or len(limited) < len(settings.backends):
+        return
+    cores = max((backend.cores or float("inf")) * (backend.overcommit or 1) for backend in limited)
+    memory = max(backend.memory or 1 << 62 for backend in limited)
+    for name, size in settings.sizes.items():
+        if size.memory > memory or size.cores > cores or size.gpus > 0:
+            text = "needs GPUs; no backend has any" if size.gpus else "needs more than any backend gives out"
+            yield made(settings.source, ("sizes", name), text, remedy="make it smaller, or remove it")
+
+
+def _exposure(settings: Settings) -> Iterator[Finding]:
+    """A reachable address needs a real login and encryption, unless `plain_http` says otherwise."""
+    if not is_exposed(settings) or settings.plain_http:
+        return
+    if settings.login is None or _is_dummy(settings):
+        text = "other machines can reach Sampan, and nobody's login is checked"
+        remedy = "set `login: links`, or `class:` and `config:` of a real authenticator; or `plain_http: true`"
+        yield made(settings.source, ("login",) if settings.login else ("url",), text, remedy=remedy)
+    if settings.tls is None and not settings.behind_proxy:
+        text = "other machines can reach Sampan, and nothing is encrypted"
+        remedy = "set `tls: {certificate, key}` or `behind_proxy: [ADDRESS]`; or `plain_http: true`"
+        yield made(settings.source, ("listen",) if settings.listen else ("url",), text, remedy=remedy)
+
+
+def _exposures(settings: Settings) -> Iterator[str]:
+    if settings.login is None or _is_dummy(settings):
+        yield "nobody's login is checked"
+    if settings.tls is None and not settings.behind_proxy:
+        yield "nothing is encrypted"
+
+
+def _is_dummy(settings: Settings) -> bool:
+    if not isinstance(settings.login, ClassLogin):
+        return False
+    return settings.login.class_.replace(":", ".").rpartition(".")[2].lower() in DUMMY_LOGINS
+
+
+def _sharing(settings: Settings) -> Iterator[Finding]:
+    if shares_one_user(settings) and settings.isolation is None:
+        yield _isolation_missing(settings)
+
+
+def _isolation_missing(settings: Settings) -> Finding:
+    text = "several people would share one system user, and could read each other's files and memory"
+    return made(settings.source, ("isolation",), text, remedy="set `isolation: none` if they trust each other")
