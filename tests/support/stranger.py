@@ -9,11 +9,15 @@ import json
 import socket
 import ssl
 import sys
+import time
 from typing import Any
 
 HTTP = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PATHS = ("/", "/api/contents", "/api/kernels", "/status", "/info/main/workers.html", "/metrics", "/json/identity.json")
 ZMTP_GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL".ljust(64, b"\0")
+ZMTP_READY_SUB = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB"
+ZMTP_SUBSCRIBE_ALL = b"\0\x01\x01"
+LISTEN_S = 2.0
 
 
 def connect(address: dict[str, Any]) -> socket.socket:
@@ -38,6 +42,23 @@ def ask(address: dict[str, Any], words: bytes) -> str:
     return said.decode(errors="replace")
 
 
+def subscribe(address: dict[str, Any]) -> str:
+    """Everything a kernel's broadcast socket would tell a subscriber in LISTEN_S seconds."""
+    said = b""
+    deadline = time.monotonic() + LISTEN_S
+    try:
+        with connect(address) as link:
+            link.settimeout(LISTEN_S)
+            link.sendall(ZMTP_GREETING)
+            said = link.recv(64)
+            link.sendall(ZMTP_READY_SUB + ZMTP_SUBSCRIBE_ALL)
+            while time.monotonic() < deadline and (part := link.recv(65536)):
+                said += part
+    except OSError as error:
+        return said.decode(errors="replace") + type(error).__name__
+    return said.decode(errors="replace")
+
+
 def handshake(address: dict[str, Any]) -> str:
     """TLS with no certificate of ours, then one byte: refused, or what was said."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -55,9 +76,7 @@ def main() -> None:
     report = []
     for address in json.loads(sys.argv[1]):
         answers = {path: ask(address, HTTP % path.encode()) for path in PATHS}
-        report.append(
-            {"address": address, "http": answers, "tls": handshake(address), "zmq": ask(address, ZMTP_GREETING)}
-        )
+        report.append({"address": address, "http": answers, "tls": handshake(address), "zmq": subscribe(address)})
     print(json.dumps(report))
 
 
