@@ -1,0 +1,63 @@
+"""The Jupyter server of a notebook job: JupyterHub's single-user server, on a socket that already listens."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from sampan.lab import lean
+
+lean.spare_unused_grammar()
+single_user = lean.import_single_user()
+lean.spare_unused_build_settings()
+
+from jupyter_server.serverapp import ServerApp  # noqa: E402  after the savings, which must come first
+from traitlets import Instance  # noqa: E402
+from traitlets.config import Config  # noqa: E402
+
+EXTENSIONS = {
+    "jupyterhub": True,
+    "jupyterlab": True,
+    "jupyter_server_terminals": True,
+    "sampan.lab": True,
+    "dask_labextension": False,
+}
+"""Explicit, so that they hold in an editable install too, which has no data files. Ours serves the sidebar of
+dask-labextension, whose own server part would import Dask at every start and manage clusters that die with it."""
+
+
+class NotebookServer(ServerApp):
+    """A ServerApp that never binds: it serves `listener`, bound and listening since before it was imported."""
+
+    listener = Instance(socket.socket)
+
+    def _find_http_port(self) -> None:
+        self.ip, self.port = self.listener.getsockname()[:2]
+
+    def _bind_http_server_tcp(self) -> bool:
+        self.http_server.add_socket(self.listener)
+        return True
+
+
+def make_server(listener: socket.socket) -> Any:
+    """The server, initialized from the environment that JupyterHub's spawner gave, ready to `start()`."""
+    app = single_user.JupyterHubSingleUser
+    app.serverapp_class = NotebookServer
+    server = app.make_serverapp(listener=listener, jpserver_extensions=dict(EXTENSIONS), config=make_config())
+    server.initialize(argv=[], starter_extension=app.name, find_extensions=app.load_other_extensions)
+    return server
+
+
+def make_config() -> Config:
+    """Our defaults. A person's own Jupyter configuration, read after this, may change any of them."""
+    config = Config()
+    config.ServerApp.allow_root = os.geteuid() == 0
+    config.ServerApp.no_browser_open_file = True  # it would hold the token
+    config.ServerApp.root_dir = os.environ.get("JUPYTERHUB_ROOT_DIR") or str(Path.cwd())
+    config.KernelManager.transport = "ipc"  # TCP would show a kernel's output to everybody on this machine
+    config.LabApp.news_url = None
+    config.LabApp.check_for_updates_class = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
+    config.LabApp.extension_manager = "readonly"  # the other one asks PyPI whenever its panel is looked at
+    return config
