@@ -1,0 +1,1 @@
+"""Everything inside JupyterHub: its configuration, JobSpawner, authenticators and page templates."""
