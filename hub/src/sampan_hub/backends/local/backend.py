@@ -1,0 +1,179 @@
+"""The backend itself: the contract of `backends.base`, each call a short piece of blocking work in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from sampan_hub.backends.base import BackendError, Capacity, JobSpec, Listing, LogTail, Phase, Submitted
+from sampan_hub.backends.local import folders, listeners, logs, records, stopping, submitting
+from sampan_hub.backends.local.listing import Lister
+from sampan_hub.backends.local.shim.files import UnreadableRecord
+from sampan_hub.backends.local.tree import job_processes
+from sampan_hub.jobs.model import Resources
+from sampan_hub.settings.model import LocalBackend as LocalSettings
+from sampan_hub.settings.paths import StatePaths
+
+STOP_GRACE_S = 5.0
+SUBMIT_TIMEOUT_S = 30.0
+
+
+class Machine(Protocol):
+    """What this machine has (`settings.machine`)."""
+
+    @property
+    def cores_milli(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+
+class LocalBackend:
+    """Jobs as processes of this machine, kept in folders below `root` (made 0700 when missing)."""
+
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        instance: str,
+        *,
+        cores_milli: int,
+        memory_bytes: int,
+        gpus: int = 0,
+        stop_grace_s: float = STOP_GRACE_S,
+        submit_timeout_s: float = SUBMIT_TIMEOUT_S,
+    ) -> None:
+        self.name = name
+        self.submit_timeout_s = submit_timeout_s
+        self._root = root.absolute()
+        self._instance = instance
+        self._total = Resources(cores_milli, memory_bytes, gpus)
+        self._stop_grace_s = stop_grace_s
+        self._lister = Lister(self._root, instance)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def describe(self) -> str:
+        """How jobs are held together and limited here, in one sentence for `sampan check`."""
+        return (
+            "processes of this machine, each job below a keeper that stops its whole process tree; "
+            "memory is not limited by the system (workers watch their own)"
+        )
+
+    async def submit(self, batch: Sequence[JobSpec]) -> Submitted:
+        """Start every job of the batch; see the contract. All folders are whole before the first job starts."""
+        return await asyncio.to_thread(
+            submitting.submit, self._root, self._instance, batch, self._stop_grace_s, self.submit_timeout_s
+        )
+
+    async def cancel(self, job_ids: Sequence[str]) -> None:
+        """Ask for the end of these jobs; see the contract."""
+        await asyncio.to_thread(self._cancel, job_ids)
+
+    def _cancel(self, job_ids: Sequence[str]) -> None:
+        failed: list[str] = []
+        for job_id in job_ids:
+            folder = folders.job_folder(self._root, self._instance, job_id)
+            try:
+                if folder is not None:
+                    stopping.request_stop(folder, self._stop_grace_s)
+            except FileNotFoundError:
+                continue  # forgotten meanwhile
+            except (OSError, UnreadableRecord) as error:
+                failed.append(f"{job_id}: {error}")
+        if failed:
+            raise BackendError(f"local: {len(failed)} jobs could not be asked to end: {'; '.join(failed[:5])}")
+
+    async def observe(self) -> Listing:
+        """One look at every folder; see the contract. Ended jobs stay until `forget`."""
+        begun_at = datetime.now(UTC)
+        look = await asyncio.to_thread(self._lister.look)
+        return Listing(
+            backend=self.name,
+            begun_at=begun_at,
+            finished_at=datetime.now(UTC),
+            jobs=look.jobs,
+            complete_history=True,
+            leftovers=look.leftovers,
+        )
+
+    async def read_log(self, job_id: str, lines: int) -> LogTail:
+        """The last lines of the job's output; empty for a job that is not kept here."""
+        folder = folders.job_folder(self._root, self._instance, job_id)
+        if folder is None:
+            return LogTail((), truncated=False)
+        try:
+            return await asyncio.to_thread(logs.read_tail, folder, lines)
+        except (OSError, UnreadableRecord) as error:
+            raise BackendError(f"local: the output of {job_id} cannot be read: {error}") from error
+
+    async def capacity(self) -> Capacity:
+        """What the settings give out, and what living jobs leave of it."""
+        look = await asyncio.to_thread(self._lister.look)
+        used = Resources(0, 0, 0)
+        for job in look.jobs:
+            if job.phase is not Phase.ENDED and job.identity is not None:
+                used += job.identity.resources
+        free = Resources(
+            max(0, self._total.cores_milli - used.cores_milli),
+            max(0, self._total.memory_bytes - used.memory_bytes),
+            max(0, self._total.gpus - used.gpus),
+        )
+        return Capacity(total=self._total, free=free, queues=False)
+
+    async def owns_listener(self, job_id: str, host: str, port: int) -> bool:
+        """Whether whatever may answer at host:port is this job's, and only this job's. `host` is an IP address."""
+        folder = folders.job_folder(self._root, self._instance, job_id)
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        if folder is None:
+            return False
+        try:
+            return await asyncio.to_thread(_owns, folder, address, port)
+        except (OSError, UnreadableRecord) as error:
+            raise BackendError(f"local: the listener of {job_id} at port {port} cannot be checked: {error}") from error
+
+    async def forget(self, job_ids: Sequence[str]) -> None:
+        """Remove the folders of ended jobs. A job that still runs is kept, and named in the error."""
+        await asyncio.to_thread(self._forget, job_ids)
+
+    def _forget(self, job_ids: Sequence[str]) -> None:
+        kept: list[str] = []
+        for job_id in job_ids:
+            folder = folders.job_folder(self._root, self._instance, job_id)
+            try:
+                if folder is not None and not submitting.withdraw(self._root, folder):
+                    kept.append(job_id)
+            except FileNotFoundError:
+                continue
+            except (OSError, UnreadableRecord) as error:
+                kept.append(f"{job_id} ({error})")
+        if kept:
+            raise BackendError(f"local: still running or not removable, so kept: {', '.join(kept[:5])}")
+
+
+def _owns(folder: Path, address: listeners.IpAddress, port: int) -> bool:
+    start = records.read_start(folder)
+    candidates = [found for found in listeners.read_listeners() if listeners.could_answer(found, address, port)]
+    if start is None or not candidates:
+        return False
+    pids = [process.pid for process in job_processes(folder.name, start)]
+    return listeners.holds_all(pids, {found.inode for found in candidates})
+
+
+def local_backend_from_settings(
+    name: str, settings: LocalSettings, paths: StatePaths, instance: str, machine: Machine
+) -> LocalBackend:
+    """The backend of one `backends:` entry of kind `local`; what the settings leave open comes from the machine."""
+    cores_milli = machine.cores_milli if settings.cores is None else round(settings.cores * 1000)
+    return LocalBackend(
+        name,
+        paths.jobs,
+        instance,
+        cores_milli=round(cores_milli * (settings.overcommit or 1.0)),
+        memory_bytes=settings.memory or machine.memory_bytes,
+    )
