@@ -110,7 +110,7 @@ class BatchOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which jobs. None: any. Ended jobs are left out unless `states` or `ids` name them or `ended_after` reaches them."""
+    """Which jobs. None: any. Ended jobs are left out unless `states` or `ids` name them or `ended_after` tells."""
 
     ids: tuple[str, ...] | None = None
     owner: str | None = None
