@@ -36,10 +36,10 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 class LazyGroup(click.Group):
     """A group that knows its subcommands by name and loads only the one asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(SUBCOMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = SUBCOMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in SUBCOMMANDS.items()])
 
@@ -75,7 +75,7 @@ class LazyGroup(click.Group):
 _CONFIG = "config_path"
 
 
-def _remember_config(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+def _remember_config(ctx: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
         ctx.obj = value
 

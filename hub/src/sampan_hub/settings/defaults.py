@@ -57,7 +57,8 @@ def default_sizes(backend: LocalBackend) -> dict[str, Size]:
 
 
 def _complete_local(backend: LocalBackend, profile: str, machine: Machine) -> LocalBackend:
-    free_bytes = max(_SMALL_AT_LEAST_BYTES, machine.memory_bytes - reserved_memory_bytes(machine.memory_bytes))
+    free_bytes = machine.memory_bytes - reserved_memory_bytes(machine.memory_bytes)
+    free_bytes = max(_SMALL_AT_LEAST_BYTES, free_bytes // MIB * MIB)
     changes = {
         "cores": backend.cores or machine.cores_milli / 1000,
         "memory": backend.memory or free_bytes,

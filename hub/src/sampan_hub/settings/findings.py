@@ -52,7 +52,7 @@ class Finding:
             if self.position is not None:
                 place += f":{self.position.line}:{self.position.column}"
         head = " ".join(part for part in (place, self.key) if part)
-        remedy = f" Remedy: {self.remedy}" if self.remedy else ""
+        remedy = f". Remedy: {self.remedy}" if self.remedy else ""
         return (f"{head} – " if head else "") + self.text + remedy
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag, field_serializer
 
 from sampan_hub.settings.findings import Source
-from sampan_hub.settings.units import DurationSeconds, MemoryBytes, PriceMicros, SecretText
+from sampan_hub.settings.units import DurationSeconds, MemoryBytes, PriceMicros, SecretText, masked
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """How sizes, projects, environments and backends may be called."""
@@ -129,6 +129,10 @@ class ClassLogin(Section):
     """Its name or import path: `oauthenticator.generic.GenericOAuthenticator`."""
     config: dict[str, Any] = Field(default_factory=dict)
     """Its traits. Any value may be `{file: PATH}` or `{env: NAME}`."""
+
+    @field_serializer("config", when_used="json")
+    def _masked_config(self, config: dict[str, Any]) -> Any:
+        return masked(config)
 
 
 def _login_form(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,26 @@ from sampan_hub.settings.units import SecretText
 SECRET_PLACES: tuple[KeyPath, ...] = (("database",), ("hub_database",), ("login", "config"))
 """Where references may stand: at these keys, and anywhere inside them."""
 
+_SECRET_NAME = re.compile(r"(secret|password|passphrase|private_?key|api_?key|token)s?$", re.IGNORECASE)
+
 
 def is_secret_place(path: KeyPath) -> bool:
     """Whether what stands at `path` may be a secret, and so is never quoted in a message."""
     return any(path[: len(place)] == place for place in SECRET_PLACES)
+
+
+def holds_plain_secret(value: Any, path: KeyPath) -> bool:
+    """Whether `value`, meant for `path`, has a secret written out in it rather than referred to."""
+    if isinstance(value, dict):
+        return not _is_reference(value) and any(holds_plain_secret(item, (*path, key)) for key, item in value.items())
+    if isinstance(value, list):
+        return any(holds_plain_secret(item, (*path, index)) for index, item in enumerate(value))
+    named = bool(path) and _SECRET_NAME.search(str(path[-1])) is not None
+    return isinstance(value, str) and is_secret_place(path) and (named or path in SECRET_PLACES)
+
+
+def _is_reference(value: dict[str, Any]) -> bool:
+    return len(value) == 1 and all(key in ("file", "env") and isinstance(value[key], str) for key in value)
 
 
 @dataclass(slots=True)
@@ -29,7 +46,7 @@ class References:
     findings: list[Finding] = field(default_factory=list)
 
     def resolved(self, tree: dict[str, Any]) -> dict[str, Any]:
-        """A copy of the tree with every reference replaced by the text it stands for."""
+        """A copy with every reference replaced by its text; text under the name of a secret masks itself too."""
         return {key: self._descend(value, (key,)) for key, value in tree.items()}
 
     def _descend(self, value: Any, path: KeyPath) -> Any:
@@ -43,14 +60,13 @@ class References:
     def _replaced(self, value: Any, path: KeyPath) -> Any:
         if isinstance(value, list):
             return [self._replaced(item, (*path, index)) for index, item in enumerate(value)]
+        if isinstance(value, str) and _SECRET_NAME.search(str(path[-1])):
+            return SecretText(value)
         if not isinstance(value, dict):
             return value
-        if len(value) == 1:
+        if _is_reference(value):
             ((kind, target),) = value.items()
-            if kind == "file" and isinstance(target, str):
-                return self._file(target, (*path, kind))
-            if kind == "env" and isinstance(target, str):
-                return self._variable(target, (*path, kind))
+            return self._file(target, (*path, kind)) if kind == "file" else self._variable(target, (*path, kind))
         return {key: self._replaced(item, (*path, key)) for key, item in value.items()}
 
     def _file(self, target: str, path: KeyPath) -> SecretText:

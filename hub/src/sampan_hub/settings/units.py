@@ -9,7 +9,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, NoReturn
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MASK = "**********"
@@ -106,6 +106,7 @@ class SecretText(str):
 
     __slots__ = ()
     JSON_SCHEMA: ClassVar[dict[str, Any]] = {
+        "format": "secret",
         "anyOf": [
             {"type": "string"},
             *(
@@ -117,7 +118,7 @@ class SecretText(str):
                 }
                 for source in ("file", "env")
             ),
-        ]
+        ],
     }
 
     def __repr__(self) -> str:
@@ -136,26 +137,36 @@ class SecretText(str):
         return dict(cls.JSON_SCHEMA)
 
 
-def _spelled(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": pattern}]})
+def masked(value: Any) -> Any:
+    """A copy of plain data in which every secret is replaced by its mask."""
+    if isinstance(value, SecretText):
+        return MASK
+    if isinstance(value, dict):
+        return {key: masked(item) for key, item in value.items()}
+    return [masked(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _spelled(kind: str, number: str, pattern: str) -> WithJsonSchema:
+    """A number or its spelling; `format` names the kind for the reference page and for editors."""
+    spellings = [{"type": number, "minimum": 0}, {"type": "string", "pattern": pattern}]
+    return WithJsonSchema({"format": kind, "anyOf": spellings})
 
 
 MemoryBytes = Annotated[
     int,
     BeforeValidator(parse_memory_bytes),
     PlainSerializer(render_memory, when_used="json"),
-    _spelled(r"^\s*\d+(\.\d+)?\s*[KMGTkmgt]?(i|iB|B)?\s*$"),
+    _spelled("memory", "integer", r"^\s*\d+(\.\d+)?\s*[KMGTkmgt]?(i|iB|B)?\s*$"),
 ]
 DurationSeconds = Annotated[
     int,
     BeforeValidator(parse_duration_s),
     PlainSerializer(render_duration, when_used="json"),
-    _spelled(r"^\s*(\d+\s*d)?\s*(\d+\s*h)?\s*(\d+\s*m)?\s*(\d+\s*s?)?\s*$"),
+    _spelled("duration", "integer", r"^\s*(\d+\s*d)?\s*(\d+\s*h)?\s*(\d+\s*m)?\s*(\d+\s*s?)?\s*$"),
 ]
 PriceMicros = Annotated[
     int,
     BeforeValidator(parse_price_micros),
     PlainSerializer(render_price, when_used="json"),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d{1,6})?$"}]}),
-    Field(description="in the site's currency"),
+    _spelled("price", "number", r"^\d+(\.\d{1,6})?$"),
 ]
