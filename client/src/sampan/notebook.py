@@ -8,8 +8,10 @@ connects early waits in its queue, and no other process can take the port in bet
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -19,9 +21,10 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit, urlunsplit
 
+from sampan._api import read_session
 from sampan._job import Access, Claim, claim_job, job_folder, raise_oom_score, read_bootstrap, report
 from sampan.errors import SampanError
-from sampan.rundir import write_private
+from sampan.rundir import ensure_private, session_dir, write_private
 
 OOM_SCORE = 300
 """Kernels inherit it: when memory runs out, they go before the scheduler (100) and the hub (0)."""
@@ -38,8 +41,13 @@ def main() -> int:
         listener = listen(claim.env)
         os.environ.update(make_environment(claim, job_folder(), os.environ, listener.getsockname()[:2]))
         write_private(credential_file(job_folder()), claim.access.credential.encode())
-        reported = report_beside(claim.access, listener.getsockname()[:2])
-        return serve(listener, reported)
+        runtime = make_runtime_folder()
+        try:
+            return serve(listener, report_beside(claim.access, listener.getsockname()[:2]))
+        finally:
+            shutil.rmtree(runtime, ignore_errors=True)
+            with contextlib.suppress(OSError):  # hosts of clusters may still be ending there
+                runtime.parent.rmdir()
     except SampanError as error:
         print(f"sampan.notebook: {error}", file=sys.stderr)
         return 1
@@ -48,6 +56,19 @@ def main() -> int:
 def credential_file(folder: Path) -> Path:
     """Where this job's kernels find the notebook's credential."""
     return folder / "credential"
+
+
+def make_runtime_folder() -> Path:
+    """The folder for the sockets of kernels and what else Jupyter keeps while it runs: private, local, a short path.
+
+    (A unix socket's path has at most 107 bytes; Jupyter's own place in a home folder may be longer, shared or full.)
+    """
+    session = read_session()
+    if session is None:
+        raise SampanError("SAMPAN_SERVICE is not set after the claim: start the notebook again")
+    folder = ensure_private(ensure_private(session_dir(session)) / "jupyter")
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
+    return folder
 
 
 def listen(env: Mapping[str, str]) -> socket.socket:

@@ -1,9 +1,39 @@
-"""Loading of the server extension."""
+"""Loading of the server extension: what a notebook job's server gets on top of JupyterLab."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+from jupyter_server.utils import url_path_join
+
+from sampan._api import read_session
+from sampan.lab.activity import ActivityReporter
+from sampan.lab.sidebar import ClusterHandler
+from sampan.lab.sockets import DashboardHandler, SidebarDashboardHandler
+from sampan.security import dask_environment, ensure_keys
+
+CLUSTER_ID = r"(\w+-\w+-\w+-\w+-\w+)"
 
 
 def load(server: Any) -> None:
-    pass
+    """Keys into the environment of kernels, handlers into the server, and a reporter beside it.
+
+    Nothing at all on a server that is no job of Sampan's. Dask is not imported here, but when a cluster is touched.
+    """
+    session = read_session()
+    if session is None:
+        return
+    os.environ.update(dask_environment(ensure_keys(session.job_dir)))
+    base = server.web_app.settings["base_url"]
+    server.web_app.add_handlers(
+        ".*$",
+        [
+            (url_path_join(base, r"sampan/([\w.-]+)/(.*)"), DashboardHandler, {"session": session}),
+            (url_path_join(base, f"dask/clusters/{CLUSTER_ID}"), ClusterHandler, {"session": session}),
+            (url_path_join(base, "dask/clusters/?"), ClusterHandler, {"session": session}),
+            (url_path_join(base, f"dask/dashboard/{CLUSTER_ID}(.*)"), SidebarDashboardHandler, {"session": session}),
+        ],
+    )
+    server.sampan_activity = ActivityReporter(server, session)
+    server.sampan_activity.start()

@@ -14,6 +14,7 @@ single_user = lean.import_single_user()
 lean.spare_unused_build_settings()
 
 from jupyter_server.serverapp import ServerApp  # noqa: E402  after the savings, which must come first
+from jupyter_server.services.kernels.kernelmanager import MappingKernelManager  # noqa: E402
 from traitlets import Instance  # noqa: E402
 from traitlets.config import Config  # noqa: E402
 
@@ -32,6 +33,7 @@ class NotebookServer(ServerApp):
     """A ServerApp that never binds: it serves `listener`, bound and listening since before it was imported."""
 
     listener = Instance(socket.socket)
+    no_browser_open_file = True  # nobody opens a browser here, and the file would hold the token
 
     def _find_http_port(self) -> None:
         self.ip, self.port = self.listener.getsockname()[:2]
@@ -54,9 +56,13 @@ def make_config() -> Config:
     """Our defaults. A person's own Jupyter configuration, read after this, may change any of them."""
     config = Config()
     config.ServerApp.allow_root = os.geteuid() == 0
-    config.ServerApp.no_browser_open_file = True  # it would hold the token
     config.ServerApp.root_dir = os.environ.get("JUPYTERHUB_ROOT_DIR") or str(Path.cwd())
     config.KernelManager.transport = "ipc"  # TCP would show a kernel's output to everybody on this machine
+    config.MappingKernelManager.untracked_message_types = [
+        *MappingKernelManager.untracked_message_types.default(),
+        "usage_request",  # jupyter-resource-usage asks while its panel is open: no work of anybody's
+        "usage_reply",
+    ]
     config.LabApp.news_url = None
     config.LabApp.check_for_updates_class = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
     config.LabApp.extension_manager = "readonly"  # the other one asks PyPI whenever its panel is looked at
