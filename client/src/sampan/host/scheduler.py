@@ -1,0 +1,80 @@
+"""Dask's scheduler with nothing listening but one TLS port and, on a private unix socket, the dashboard."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from distributed import Scheduler
+from distributed.http.routing import RoutingApplication
+from distributed.scheduler import WorkerStatusPlugin
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.netutil import bind_unix_socket
+
+log = logging.getLogger("sampan.host")
+
+HTTP_ROUTES = ["distributed.http.scheduler.info", "distributed.http.health", "distributed.http.statics"]
+
+
+class Subscriber(WorkerStatusPlugin):
+    """Dask's plugin has one name for all subscribers, so a second one would silence the first."""
+
+    def __init__(self, scheduler: Scheduler, comm: Any) -> None:
+        self.name = f"worker-status-{uuid4().hex}"
+        super().__init__(scheduler, comm)
+
+
+class SampanScheduler(Scheduler):
+    """The scheduler of one cluster. `dashboard_socket`: where its pages are served, by JupyterLab's extension."""
+
+    def __init__(self, *args: Any, dashboard_socket: Path, **kwargs: Any) -> None:
+        self.dashboard_socket = dashboard_socket
+        self.dashboard_task: asyncio.Task[None] | None = None
+        self.subscribers: set[str] = set()
+        super().__init__(*args, dashboard=False, dashboard_address=None, **kwargs)
+
+    def start_http_server(self, routes: Any, *_: Any, **__: Any) -> None:
+        """Serve on the unix socket only, 0600 (the host's umask is 077), in a folder that is 0700."""
+        self.http_application = RoutingApplication(routes)
+        self.http_server = HTTPServer(self._answer)
+        self.dashboard_socket.unlink(missing_ok=True)
+        self.http_server.add_socket(bind_unix_socket(str(self.dashboard_socket), mode=0o600))
+
+    def _answer(self, request: HTTPServerRequest) -> None:
+        """Answer a page request; the first one waits for the dashboard, which is not imported before it is wanted."""
+        if self.dashboard_task is not None and self.dashboard_task.done():
+            self.http_application(request)
+            return
+        self.start_dashboard().add_done_callback(lambda _: self.http_application(request))
+
+    def start_dashboard(self) -> asyncio.Task[None]:
+        """Begin to import and connect the dashboard, once; it costs half a second of CPU."""
+        if self.dashboard_task is None:
+            self.dashboard_task = asyncio.get_running_loop().create_task(self._add_dashboard())
+        return self.dashboard_task
+
+    async def _add_dashboard(self) -> None:
+        def load() -> Any:
+            import distributed.dashboard.scheduler as pages
+
+            return pages
+
+        try:
+            pages = await asyncio.to_thread(load)
+        except ImportError as error:
+            log.warning("No dashboard in this environment (%s): install bokeh to have it", error)
+            return
+        pages.connect(self.http_application, self.http_server, self, prefix="")
+
+    def subscribe_worker_status(self, comm: Any) -> dict[str, Any]:
+        """As Dask's, with a plugin of its own for every subscriber."""
+        Subscriber(self, comm)
+        identity: dict[str, Any] = self.identity()
+        for worker in identity["workers"].values():
+            del worker["metrics"]
+            del worker["last_seen"]
+        return identity
