@@ -7,27 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from sampan_hub.jobs.keys import Credential, CredentialKind, parse_credential
-from sampan_hub.jobs.model import Job
+from sampan_hub.jobs.model import Cluster, Job
 from sampan_hub.service.hubusers import HubUnreachable, HubUser
 from sampan_hub.service.problems import ApiProblem, fail
 
 CallerKind = CredentialKind | Literal["user"]
-
-
-class ClusterLike(Protocol):
-    """What must be known of a cluster to judge its credential."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def owner(self) -> str: ...
-    @property
-    def parent(self) -> str | None: ...
-    @property
-    def is_ended(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +27,7 @@ class Caller:
     admin: bool = False
     job: Job | None = None
     """The notebook or worker that speaks."""
-    cluster: ClusterLike | None = None
+    cluster: Cluster | None = None
     """The cluster whose host speaks."""
 
     @property
@@ -59,7 +46,7 @@ class Authenticator:
         service_key: bytes,
         resolve_token: Callable[[str], Awaitable[HubUser | None]],
         find_job: Callable[[str], Awaitable[Job | None]],
-        find_cluster: Callable[[str], Awaitable[ClusterLike | None]],
+        find_cluster: Callable[[str], Awaitable[Cluster | None]],
     ) -> None:
         self._key = service_key
         self._resolve_token = resolve_token
@@ -114,7 +101,7 @@ def _job_caller(credential: Credential, job: Job | None) -> Caller:
     return Caller(credential.kind, job.id, owner=job.owner, job=job)
 
 
-def _cluster_caller(credential: Credential, cluster: ClusterLike | None) -> Caller:
+def _cluster_caller(credential: Credential, cluster: Cluster | None) -> Caller:
     if cluster is None:
         raise _not_on_record(credential)
     if cluster.is_ended:

@@ -31,16 +31,20 @@ def default_size(settings: Settings, project: str) -> str | None:
 
 
 def default_environment(settings: Settings) -> str | None:
+    """The environment one gets without asking."""
     return settings.default_environment or next(iter(settings.environments), None)
 
 
 def default_backend(settings: Settings) -> str:
+    """The backend one gets without asking: the first."""
     return next(iter(settings.backends))
 
 
-def tenant_of(settings: Settings, project: str) -> str:
-    return settings.projects[project].tenant if project in settings.projects else ""
+def tenant_of(settings: Settings, project: str, owner: str) -> str:
+    """Who pays. A personal project is paid by its person, which also keeps people's limits apart."""
+    return settings.projects[project].tenant if project in settings.projects else owner
 
 
 def resources_of(size: Size) -> Resources:
+    """What one job of this size takes."""
     return Resources(size.cores_milli, size.memory, size.gpus)

@@ -1,4 +1,4 @@
-"""The outermost layer: body size, control characters, the access log and request metrics. Plain ASGI, so that it costs little."""
+"""The outermost layer, plain ASGI: body size, NUL characters, the access log and request metrics."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sampan_hub.jobs.model import Job
-from sampan_hub.service.auth import Caller, ClusterLike
+from sampan_hub.jobs.model import Cluster, Job
+from sampan_hub.service.auth import Caller
 
 
 def sees_job(caller: Caller, job: Job) -> bool:
@@ -26,7 +26,7 @@ def stops_job(caller: Caller, job: Job) -> bool:
     return sees_job(caller, job) and not (caller.kind == "notebook" and job.id == caller.subject)
 
 
-def sees_cluster(caller: Caller, cluster: ClusterLike) -> bool:
+def sees_cluster(caller: Caller, cluster: Cluster) -> bool:
     """Its owner, the notebook that made it, its own host, the hub and administrators."""
     if caller.sees_all:
         return True

@@ -10,14 +10,41 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{7,63}$")]
 
 
+LONGEST_TEXT = 100_000
+"""Characters of any one text in a request; keys and certificates are a few thousand."""
+
+
+def _refuse_unstorable(value: Any) -> None:
+    """Text that no database and no environment can hold (NUL, half surrogate pairs), however deep it stands."""
+    match value:
+        case str():
+            if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+                raise ValueError("text may hold no NUL and no unpaired surrogate")
+            if len(value) > LONGEST_TEXT:
+                raise ValueError(f"a text may have {LONGEST_TEXT} characters")
+        case dict():
+            for key, item in value.items():
+                _refuse_unstorable(key)
+                _refuse_unstorable(item)
+        case list():
+            for item in value:
+                _refuse_unstorable(item)
+
+
 class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        _refuse_unstorable(value)
+        return value
 
 
 class Answer(BaseModel):
@@ -44,6 +71,8 @@ class Problem(Answer):
     asked: int | None = None
     maximum: int | None = None
     raised_by: str | None = None
+    existing: str | None = None
+    """The job that already has the name (`notebook-exists`)."""
 
 
 class JobBase(Request):
@@ -134,6 +163,8 @@ class JobView(Answer):
     exit: ExitView | None
     price_micros_per_hour: int | None
     cost_micros: int | None
+    busy: bool
+    """What the job last said of itself; `busy_at`: when it last reported work, or its end."""
     busy_at: datetime | None
     revision: int
 
@@ -171,8 +202,8 @@ class JobsAnswer(Answer):
 class StopRequest(Request):
     """POST /jobs/stop."""
 
-    ids: list[str] = Field(min_length=1, max_length=10_000)
-    reason: str = "asked"
+    ids: list[Annotated[str, StringConstraints(max_length=64)]] = Field(min_length=1, max_length=10_000)
+    reason: Annotated[str, StringConstraints(max_length=500)] = "asked"
 
 
 class StopItem(Answer):
@@ -189,8 +220,8 @@ class StopAnswer(Answer):
 class ClaimRequest(Request):
     """POST /jobs/{id}/claim with the bootstrap credential. `run` is the run identity's token."""
 
-    run: str
-    host: str
+    run: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    host: Annotated[str, StringConstraints(max_length=255)]
 
 
 class ClaimAnswer(Answer):
@@ -224,7 +255,7 @@ class ReportRequest(Request):
 
 class AddressReport(Request):
     scheme: Literal["http", "https"] = "http"
-    host: str
+    host: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     port: int = Field(ge=1, le=65535)
 
 
@@ -240,14 +271,14 @@ class ClusterRequest(Request):
     project: str | None = None
     size: str | None = None
     backend: str | None = None
-    idle_timeout_s: int = Field(default=1200, ge=0)
+    idle_timeout_s: int = Field(default=1200, ge=0, le=31_622_400)
 
 
 class ClusterReport(Request):
     """PUT /clusters/{id} by its host: what workers and people need to know. Secrets stay out."""
 
-    scheduler: str | None = None
-    dashboard: str | None = None
+    scheduler: Annotated[str, StringConstraints(max_length=500)] | None = None
+    dashboard: Annotated[str, StringConstraints(max_length=500)] | None = None
     state: Literal["starting", "running", "closing"] | None = None
     busy: bool | None = None
 
@@ -272,7 +303,7 @@ class ClusterView(Answer):
 class ClusterAnswer(Answer):
     cluster: ClusterView
     credential: str
-    """`<cluster id>.scheduler.<mac>`: the host's own credential: submit and see this cluster's workers, renew its lease."""
+    """`<cluster id>.scheduler.<mac>`, the host's own: submit and see this cluster's workers, renew its lease."""
 
 
 class SizeView(Answer):
@@ -296,6 +327,56 @@ class OffersAnswer(Answer):
     backends: list[str]
     currency: str | None
     paused: str | None
+
+
+class QuoteAnswer(Answer):
+    """GET /quote?size=&n=: what `n` jobs of a size take and cost, and how many of them one may have now."""
+
+    size: str
+    n: int
+    cores_milli: int
+    memory_bytes: int
+    gpus: int
+    price_micros_per_hour: int | None
+    currency: str | None
+    allowed_now: int
+
+
+class WhoamiAnswer(Answer):
+    """GET /whoami: how the service takes this request. `kind`: a credential's kind, or `user`."""
+
+    kind: str
+    subject: str
+    owner: str | None
+    admin: bool
+    version: str
+    instance: str
+
+
+class FindingView(Answer):
+    code: str
+    subject: str
+    text: str
+    remedy: str
+    backend: str
+
+
+class FindingsAnswer(Answer):
+    """GET /findings (admin): what an administrator should look at, each with its remedy."""
+
+    findings: list[FindingView]
+
+
+class PauseAnswer(Answer):
+    """GET and PUT /pause; null: new work is taken."""
+
+    sentence: str | None
+
+
+class ClustersAnswer(Answer):
+    """GET /clusters: open ones, and those that ended in the last hour; oldest first."""
+
+    clusters: list[ClusterView]
 
 
 class LogAnswer(Answer):

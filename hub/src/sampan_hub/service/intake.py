@@ -1,0 +1,194 @@
+"""From a submit request to the draft the store takes: every choice made, every wrong one named. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from sampan_hub.jobs.drafts import BatchDraft, ClusterDraft, ItemDraft
+from sampan_hub.jobs.model import Cluster, Kind
+from sampan_hub.service.auth import Caller
+from sampan_hub.service.choices import (
+    default_backend,
+    default_environment,
+    default_size,
+    project_names,
+    resources_of,
+    size_names,
+    tenant_of,
+)
+from sampan_hub.service.problems import bad_field, fail
+from sampan_hub.service.wire import ClusterRequest, JobBase, JobItem, SubmitRequest
+from sampan_hub.settings.model import LocalBackend, Settings
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+SERVER_NAME_LENGTH = 255
+
+OURS = re.compile(r"SAMPAN_.*|LD_.*|DYLD_.*|PATH|HOME|USER|LOGNAME|SHELL|PYTHONHOME|BASH_ENV|ENV|IFS")
+"""Variables that Sampan or the system's loader decides by; a request may not set them."""
+HUBS = re.compile(r"(JUPYTERHUB|JPY)_.*")
+"""Variables that only the hub may set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What intake decides by: the settings, and how to see whether a file can be run here."""
+
+    settings: Settings
+    is_executable: Callable[[str], bool]
+
+
+def make_batch_draft(request: SubmitRequest, caller: Caller, cluster: Cluster | None, site: Site) -> BatchDraft:
+    """The draft for this caller's request; raises the problem that names the wrong field.
+
+    `cluster` is the row that `base.cluster` (or the caller's credential) names, seen by this caller.
+    """
+    base, settings = request.base, site.settings
+    kind = _kind(base, caller)
+    owner = _owner(base, caller)
+    if kind is Kind.WORKER and cluster is None:
+        raise bad_field("base.cluster", "A worker belongs to a cluster: name one of yours.")
+    project = _project(settings, owner, base.project or (cluster.project if cluster else None), "base.project")
+    backend = _backend(settings, base.backend or (cluster.backend if cluster else None), "base.backend")
+    environment = _environment(settings, base, caller)
+    _check_interpreter(base, backend, site)
+    _check_folder(base)
+    _check_variables(base, caller)
+    preferred = base.size or (cluster.size if cluster else None)
+    return BatchDraft(
+        key=request.batch,
+        submitter=f"{caller.kind}:{caller.subject}",
+        kind=kind,
+        owner=owner,
+        project=project,
+        environment=environment,
+        backend=backend,
+        items=tuple(_item(settings, project, kind, place, item, preferred) for place, item in enumerate(request.items)),
+        tenant=tenant_of(settings, project, owner),
+        parent=cluster.parent if cluster else None,
+        cluster=cluster.id if cluster else None,
+        options={
+            "interpreter": base.interpreter,
+            "folder": base.folder,
+            "env": dict(base.env),
+            "expect": dict(base.expect),
+        },
+        secrets=dict(base.secrets),
+        strict=request.strict,
+    )
+
+
+def make_cluster_draft(request: ClusterRequest, caller: Caller, settings: Settings) -> ClusterDraft:
+    """The cluster a notebook (or a person) asks for; what it leaves open comes from its notebook."""
+    if caller.owner is None:
+        raise fail(403, "forbidden", "Clusters are made by notebooks and by people, for themselves.")
+    notebook = caller.job
+    project = _project(settings, caller.owner, request.project or (notebook.project if notebook else None), "project")
+    size = _size(settings, project, request.size, "size")
+    backend = _backend(settings, request.backend or (notebook.backend if notebook else None), "backend")
+    return ClusterDraft(
+        name=request.name,
+        owner=caller.owner,
+        project=project,
+        tenant=tenant_of(settings, project, caller.owner),
+        parent=notebook.id if notebook else None,
+        size=size,
+        backend=backend,
+        idle_timeout_s=request.idle_timeout_s,
+    )
+
+
+def _kind(base: JobBase, caller: Caller) -> Kind:
+    """The hub makes notebooks; everybody else makes workers."""
+    allowed = Kind.NOTEBOOK if caller.kind == "hub" else Kind.WORKER
+    if base.kind != allowed:
+        raise bad_field("base.kind", f"You cannot start a {base.kind} here.", [allowed])
+    return allowed
+
+
+def _owner(base: JobBase, caller: Caller) -> str:
+    if caller.kind == "hub":
+        if not base.owner or len(base.owner) > SERVER_NAME_LENGTH:
+            raise bad_field("base.owner", "The hub names whose notebook it starts.")
+        return base.owner
+    if base.owner is not None:
+        raise bad_field("base.owner", "Only the hub may name an owner: you submit for yourself.")
+    if caller.owner is None:
+        raise fail(403, "forbidden", "The command line owns no jobs: submit as a person or from a notebook.")
+    return caller.owner
+
+
+def _chosen(field: str, value: str, allowed: list[str], what: str) -> str:
+    if value not in allowed:
+        raise bad_field(field, f"{value!r} is not {what} you may use.", allowed)
+    return value
+
+
+def _project(settings: Settings, owner: str, asked: str | None, field: str) -> str:
+    names = project_names(settings, owner)
+    if not names:
+        raise fail(403, "no-project", f"{owner} is a member of no project: an administrator adds people to projects.")
+    return _chosen(field, asked, names, "a project") if asked else names[0]
+
+
+def _size(settings: Settings, project: str, asked: str | None, field: str) -> str:
+    size = asked or default_size(settings, project)
+    if size is None:
+        raise bad_field(field, f"The project {project!r} may use no size.", [])
+    return _chosen(field, size, size_names(settings, project), "a size")
+
+
+def _backend(settings: Settings, asked: str | None, field: str) -> str:
+    return _chosen(field, asked or default_backend(settings), list(settings.backends), "a backend")
+
+
+def _environment(settings: Settings, base: JobBase, caller: Caller) -> str:
+    inherited = caller.job.environment if caller.job else None
+    asked = base.environment or inherited or default_environment(settings) or ""
+    return _chosen("base.environment", asked, list(settings.environments), "an environment")
+
+
+def _item(settings: Settings, project: str, kind: Kind, place: int, item: JobItem, preferred: str | None) -> ItemDraft:
+    field = f"items.{place}.name"
+    if kind is Kind.WORKER and not WORKER_NAME.fullmatch(item.name):
+        raise bad_field(field, "A worker's name is 1 to 128 letters, digits, '.', '_' or '-'.")
+    if len(item.name) > SERVER_NAME_LENGTH:
+        raise bad_field(field, f"A server's name has at most {SERVER_NAME_LENGTH} characters.")
+    name = _size(settings, project, item.size or preferred, f"items.{place}.size" if item.size else "base.size")
+    size = settings.sizes[name]
+    return ItemDraft(item.name, name, resources_of(size), size.price_per_hour)
+
+
+def _check_interpreter(base: JobBase, backend: str, site: Site) -> None:
+    if base.interpreter is None:
+        return
+    if not PurePosixPath(base.interpreter).is_absolute():
+        raise bad_field("base.interpreter", "The interpreter is an absolute path.")
+    on_this_machine = isinstance(site.settings.backends[backend], LocalBackend)
+    if on_this_machine and not site.is_executable(base.interpreter):
+        raise bad_field("base.interpreter", f"{base.interpreter} is not a program that can be run on {backend}.")
+
+
+def _check_folder(base: JobBase) -> None:
+    if base.folder is not None and not PurePosixPath(base.folder).is_absolute():
+        raise bad_field("base.folder", "The folder is an absolute path.")
+
+
+def _check_variables(base: JobBase, caller: Caller) -> None:
+    for name in base.env:
+        if not VARIABLE.fullmatch(name):
+            raise bad_field(f"base.env.{name}", f"{name!r} cannot be the name of an environment variable.")
+        if OURS.fullmatch(name) or (caller.kind != "hub" and HUBS.fullmatch(name)):
+            raise bad_field(f"base.env.{name}", f"{name} is set by Sampan and cannot be given.")
+    _check_names(base.secrets, "base.secrets")
+    _check_names(base.expect, "base.expect")
+
+
+def _check_names(values: Mapping[str, str], field: str) -> None:
+    for name in values:
+        if not SECRET_NAME.fullmatch(name):
+            raise bad_field(f"{field}.{name}", f"{name!r} is not a name: letters, digits, '_', '.' and '-'.")

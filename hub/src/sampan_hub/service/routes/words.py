@@ -1,0 +1,109 @@
+"""What jobs themselves say: the claim and the reports."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from sampan_hub.jobs.drafts import Claim, ClaimRefused, Report
+from sampan_hub.jobs.keys import CredentialKind, make_credential
+from sampan_hub.jobs.model import Address, Job, Kind, Reason, Wanted
+from sampan_hub.service.access import Ctx, allow
+from sampan_hub.service.answers import json_answer
+from sampan_hub.service.auth import Caller
+from sampan_hub.service.context import Context, utc_now
+from sampan_hub.service.problems import ApiProblem, bad_field, fail, not_found
+from sampan_hub.service.views import view_job
+from sampan_hub.service.wire import AddressReport, ClaimAnswer, ClaimRequest, JobView, ReportRequest
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+SCHEDULER_WAIT_S = 25.0
+"""A worker's claim waits so long for its cluster's scheduler, then is told to ask again."""
+
+
+@router.post("/{job_id}/claim", response_model=ClaimAnswer)
+async def claim(
+    job_id: str, body: ClaimRequest, caller: Annotated[Caller, Depends(allow("bootstrap"))], context: Ctx
+) -> Response:
+    """A run's first words. The first one gets the job; any other is told to exit (409, code `exit`)."""
+    job = await context.find_job(job_id)
+    if job is None or job.batch != caller.subject:
+        raise not_found("job", job_id)
+    try:
+        claimed = await context.in_store(context.store.claim, job_id, body.run, utc_now())
+    except ClaimRefused as error:
+        raise _exit(f"{error}") from error
+    scheduler = await _wait_for_scheduler(context, claimed.job) if job.kind is Kind.WORKER else None
+    return json_answer(_claim_answer(context, claimed, scheduler).model_dump_json())
+
+
+@router.post("/{job_id}/report", response_model=JobView)
+async def report(
+    job_id: str, body: ReportRequest, caller: Annotated[Caller, Depends(allow("notebook", "worker"))], context: Ctx
+) -> Response:
+    """What a job says of itself: where it listens, whether it works, why it is about to end."""
+    if caller.job is None or caller.subject != job_id:
+        raise not_found("job", job_id)
+    address = None if body.address is None else await _proven_address(context, caller.job, body.address)
+    failure = None if body.failure is None else Reason(body.failure.code, body.failure.text)
+    said = Report(address=address, busy=body.busy, failure=failure)
+    job = await context.in_store(context.store.report, job_id, said, utc_now())
+    return json_answer(view_job(job, utc_now()).model_dump_json())
+
+
+def _exit(detail: str) -> ApiProblem:
+    return fail(409, "exit", f"{detail} End at once and touch nothing.")
+
+
+async def _wait_for_scheduler(context: Context, job: Job) -> str:
+    """The address of the worker's scheduler as soon as its host said it."""
+    deadline_s = time.monotonic() + SCHEDULER_WAIT_S
+    while True:
+        revision = context.revisions.newest
+        cluster = await context.find_cluster(job.cluster or "")
+        if cluster is None or cluster.is_ended:
+            raise _exit(f"{job.id}: the cluster has ended.")
+        if cluster.scheduler is not None:
+            return cluster.scheduler
+        latest = await context.find_job(job.id)
+        if latest is None or latest.is_ended or latest.wanted is Wanted.STOP:
+            raise _exit(f"{job.id}: the job is no longer wanted.")
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            detail = f"The scheduler of the cluster {cluster.name!r} is not there yet: ask again."
+            raise fail(503, "scheduler-starting", detail, retry_after_s=1)
+        await context.revisions.wait_newer(revision, left_s)
+
+
+def _claim_answer(context: Context, claimed: Claim, scheduler: str | None) -> ClaimAnswer:
+    job = claimed.job
+    environment = context.settings.environments.get(job.environment)
+    kind: CredentialKind = "notebook" if job.kind is Kind.NOTEBOOK else "worker"
+    return ClaimAnswer(
+        credential=make_credential(context.keys.service, job.id, kind),
+        kind=job.kind,
+        name=job.name,
+        owner=job.owner,
+        memory_bytes=job.resources.memory_bytes,
+        cores_milli=job.resources.cores_milli,
+        env={**(environment.variables if environment else {}), **(job.options.get("env") or {})},
+        secrets=dict(claimed.secrets),
+        expect=dict(job.options.get("expect") or {}),
+        scheduler=scheduler,
+    )
+
+
+async def _proven_address(context: Context, job: Job, said: AddressReport) -> Address:
+    """The address, if the backend shows that this very job listens there; otherwise nothing changes."""
+    if job.kind is not Kind.NOTEBOOK:
+        raise bad_field("address", "Only a notebook reports an address.")
+    backend = context.backends.get(job.backend)
+    is_ours = said.port in context.own_ports
+    if backend is None or is_ours or not await backend.owns_listener(job.id, said.host, said.port):
+        detail = f"{said.host}:{said.port} is not a listener of the job {job.id}: report the one that the job opened."
+        raise fail(422, "not-your-listener", detail, field="address")
+    return Address(said.host, said.port, said.scheme)
