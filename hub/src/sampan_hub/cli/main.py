@@ -10,6 +10,7 @@ from typing import NamedTuple
 import click
 
 from sampan_hub.settings.findings import SettingsError
+from sampan_hub.settings.keyfiles import KeyFileError
 
 
 class Subcommand(NamedTuple):
@@ -63,13 +64,20 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in SUBCOMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> object:
-        """Say what is wrong with the settings, all of it, and exit 2: the same for every subcommand."""
+        """What a person can put right is said in sentences, the same way for every subcommand; exit 2: the settings."""
         try:
             return super().invoke(ctx)
         except SettingsError as error:
             for finding in error.findings:
                 click.echo(str(finding), err=True)
             ctx.exit(2)
+        except KeyFileError as error:
+            raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}. `sampan check` may say more.") from error
 
 
 _CONFIG = "config_path"

@@ -1,0 +1,129 @@
+"""The three processes: running, ours alone, answering; and what the service itself has found."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from sampan_hub.cli.api import Api, ApiError
+from sampan_hub.cli.checks.trouble import Trouble
+from sampan_hub.cli.supervise.http import NotAnswering, call
+from sampan_hub.cli.supervise.launch import record_path
+from sampan_hub.cli.supervise.ports import Ports, read_ports
+from sampan_hub.cli.supervise.records import read_alive, read_boot_id, read_record
+from sampan_hub.cli.supervise.site import LOOPBACK, Site
+from sampan_hub.settings.keyfiles import KeyFileError, read_key
+
+PROCESSES = ("proxy", "hub", "service")
+CONNECT_TIMEOUT_S = 5.0
+
+
+def check_processes(site: Site) -> Iterator[Trouble]:
+    """Each of the three runs; when none does, that is one finding, not three."""
+    run = site.paths.run
+    dead = [name for name in PROCESSES if read_alive(record_path(run, name)) is None]
+    if len(dead) == len(PROCESSES):
+        yield Trouble("Sampan does not run here", "run `sampan up`")
+        return
+    for name in dead:
+        yield Trouble(f"the {name} does not run", f"run `sampan up`; why it ended: {site.paths.log / name}.log")
+
+
+def check_other_users_of_folder(site: Site) -> Iterator[Trouble]:
+    """No other process, and no other machine, works with this state folder."""
+    run = site.paths.run
+    known = {os.getpid()}
+    for name in PROCESSES:
+        record = read_record(record_path(run, name))
+        if record is None:
+            continue
+        known.add(record.pid)
+        if record.boot_id != read_boot_id() and record_path(run, name).stat().st_mtime > _booted_at_s():
+            text = f"another machine started a {name} with {site.paths.root} while this one was up"
+            yield Trouble(text, "give each machine a `state_dir` of its own, on a disk of its own")
+    held = {run / f"{name}.lock" for name in PROCESSES}
+    for pid in sorted(_holders(held) - known):
+        text = f"process {pid} works with {site.paths.root} and is none of the recorded three"
+        yield Trouble(text, f"see what it is (`ps -fp {pid}`) and end it (`kill {pid}`)")
+
+
+def _booted_at_s() -> float:
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith("btime "):
+            return float(line.split()[1])
+    return 0.0
+
+
+def _holders(files: set[Path]) -> set[int]:
+    """The processes of this user that have one of the files open."""
+    targets = {str(file.resolve()) for file in files}
+    holders = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            opened = {str(link.readlink()) for link in (entry / "fd").iterdir()}
+        except OSError:  # ended meanwhile, or not ours to look at
+            continue
+        if opened & targets:
+            holders.add(int(entry.name))
+    return holders
+
+
+def check_answers(site: Site) -> Iterator[Trouble]:
+    """Proxy, hub and service answer where they should; asked only of those that run."""
+    ports = read_ports(site.ports_file)
+    if ports is None:
+        return
+    run = site.paths.run
+    checks = {"proxy": _proxy_trouble, "hub": _hub_trouble, "service": _service_trouble}
+    for name, check in checks.items():
+        if read_alive(record_path(run, name)) is not None:
+            trouble = check(site, ports)
+            if trouble is not None:
+                remedy = f"see {site.paths.log / name}.log; `sampan down`, then `sampan up`, restarts it"
+                yield Trouble(trouble, remedy)
+
+
+def _proxy_trouble(site: Site, ports: Ports) -> str | None:
+    host = site.endpoint.host
+    host = {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    try:
+        socket.create_connection((host, ports.public), CONNECT_TIMEOUT_S).close()
+        token = read_key(site.paths.key("proxy-token")).decode()
+        reply = call("GET", ports.proxy_api, "/api/routes", {"Authorization": f"token {token}"})
+    except (OSError, NotAnswering, KeyFileError) as error:
+        return f"the proxy does not answer: {error}"
+    return None if reply.is_ok else f"the proxy refuses our token: {reply.message}"
+
+
+def _hub_trouble(site: Site, ports: Ports) -> str | None:
+    try:
+        reply = call("GET", ports.hub, f"{site.base_path}hub/health")
+    except NotAnswering as error:
+        return f"the hub does not answer: {error}"
+    return None if reply.is_ok else f"the hub is not well: {reply.message}"
+
+
+def _service_trouble(site: Site, ports: Ports) -> str | None:
+    try:
+        reply = call("GET", ports.service, f"{site.base_path}services/sampan/readyz")
+    except NotAnswering as error:
+        return f"the service does not answer: {error}"
+    return None if reply.is_ok else f"the service is not ready: {reply.message}"
+
+
+def check_service_findings(site: Site) -> Iterator[Trouble]:
+    """What the service found: jobs that are not ours, leftovers on the backends, lost jobs."""
+    if read_alive(record_path(site.paths.run, "service")) is None:
+        return
+    try:
+        answer = Api(site).get("findings")
+    except ApiError as error:
+        yield Trouble(f"what the service has found cannot be read: {error.message}", "see the log of the service")
+        return
+    for finding in answer["findings"]:
+        where = f" (backend {finding['backend']})" if finding.get("backend") else ""
+        yield Trouble(finding["text"] + where, finding["remedy"])
