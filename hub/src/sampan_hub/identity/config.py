@@ -1,0 +1,146 @@
+"""JupyterHub's configuration, out of ours. `hub/jupyterhub_config.py` calls `load_and_apply`, nothing else does."""
+
+from __future__ import annotations
+
+import json
+import logging
+from functools import partial
+from typing import Any, Protocol
+
+from traitlets.config import Config
+
+from sampan_hub.identity.compute import ComputeClient
+from sampan_hub.identity.feed import Feed
+from sampan_hub.identity.form import TEMPLATES
+from sampan_hub.identity.logins import apply_login
+from sampan_hub.identity.spawner import JobSpawner
+from sampan_hub.jobs.keys import make_credential
+from sampan_hub.settings.address import bind_endpoint, parse_url, public_url
+from sampan_hub.settings.effective import effective_settings
+from sampan_hub.settings.keyfiles import read_key
+from sampan_hub.settings.model import Settings
+from sampan_hub.settings.paths import StatePaths
+
+NEVER_S = 10 * 365 * 86400
+"""For JupyterHub's own timeouts: the service decides when a start has failed."""
+ROUTE_CHECK_S = 2
+"""A proxy that was restarted knows no routes; within this time the hub gives them back."""
+CLI_SCOPES = (
+    "admin:users",
+    "admin:servers",
+    "tokens",
+    "servers",
+    "access:servers",
+    "access:services",
+    "proxy",
+    "read:hub",
+)
+SERVICE_ACCESS = "access:services!service=sampan"
+
+
+class PortsLike(Protocol):
+    """The internal ports, all on 127.0.0.1, and the public one."""
+
+    @property
+    def public(self) -> int: ...
+    @property
+    def proxy_api(self) -> int: ...
+    @property
+    def hub(self) -> int: ...
+    @property
+    def service(self) -> int: ...
+
+
+class _Ports:
+    def __init__(self, *, public: int, proxy_api: int, hub: int, service: int) -> None:
+        self.public, self.proxy_api, self.hub, self.service = public, proxy_api, hub, service
+
+
+def load_and_apply(c: Config) -> None:
+    """Everything from the settings file, the state folder and the ports that `sampan up` chose."""
+    settings = effective_settings()
+    paths = StatePaths(settings.state_dir)
+    ports = _Ports(**json.loads((paths.run / "ports.json").read_text()))
+    apply(c, settings, paths, ports)
+
+
+def apply(c: Config, settings: Settings, paths: StatePaths, ports: PortsLike) -> None:
+    """Set all that JupyterHub must know; raises SettingsError or KeyFileError."""
+    _apply_addresses(c, settings, paths, ports)
+    _apply_storage(c, settings, paths)
+    _apply_service(c, paths, ports)
+    _apply_servers(c, settings, paths, ports)
+    _apply_pages(c, settings)
+    apply_login(c, settings, paths)
+
+
+def _apply_addresses(c: Config, settings: Settings, paths: StatePaths, ports: PortsLike) -> None:
+    scheme, _, path = parse_url(settings.url)
+    host = bind_endpoint(settings).host
+    shown = f"[{host}]" if ":" in host else host
+    c.JupyterHub.bind_url = f"{'https' if settings.tls else 'http'}://{shown}:{ports.public}{path}"
+    c.JupyterHub.public_url = public_url(settings)
+    c.JupyterHub.hub_bind_url = c.JupyterHub.hub_connect_url = f"http://127.0.0.1:{ports.hub}"
+    if settings.tls:
+        c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = str(settings.tls.certificate), str(settings.tls.key)
+    c.JupyterHub.trusted_downstream_ips = list(settings.behind_proxy)
+    c.JupyterHub.proxy_class = "configurable-http-proxy"
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{ports.proxy_api}"
+    c.ConfigurableHTTPProxy.auth_token = read_key(paths.key("proxy-token")).decode()
+    c.JupyterHub.last_activity_interval = ROUTE_CHECK_S
+    c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}} if scheme == "https" else {}
+
+
+def _apply_storage(c: Config, settings: Settings, paths: StatePaths) -> None:
+    c.JupyterHub.db_url = settings.hub_database or f"sqlite:///{paths.hub_sqlite}"
+    c.JupyterHub.upgrade_db = True
+    c.JupyterHub.cookie_secret = bytes.fromhex(read_key(paths.key("hub-cookie")).decode())
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.cleanup_proxy = False
+
+
+def _apply_service(c: Config, paths: StatePaths, ports: PortsLike) -> None:
+    c.JupyterHub.services = [
+        {
+            "name": "sampan",
+            "url": f"http://127.0.0.1:{ports.service}",
+            "api_token": read_key(paths.key("service-token")).decode(),
+            "oauth_no_confirm": True,
+        },
+        {"name": "sampan-cli", "api_token": read_key(paths.key("cli-token")).decode(), "display": False},
+    ]
+    c.JupyterHub.load_roles = [{"name": "sampan-cli", "services": ["sampan-cli"], "scopes": list(CLI_SCOPES)}]
+    c.JupyterHub.extra_user_scopes = {SERVICE_ACCESS}
+    c.JupyterHub.admin_access = False
+
+
+def _apply_servers(c: Config, settings: Settings, paths: StatePaths, ports: PortsLike) -> None:
+    c.JupyterHub.spawner_class = JobSpawner
+    c.JupyterHub.allow_named_servers = True
+    c.JupyterHub.init_spawners_timeout = 1
+    c.JupyterHub.concurrent_spawn_limit = 0
+    c.JupyterHub.active_server_limit = 0
+    c.JobSpawner.settings = settings
+    c.JobSpawner.make_feed = partial(_make_feed, _service_url(settings, ports), paths)
+    c.Spawner.start_timeout = NEVER_S
+    c.Spawner.http_timeout = NEVER_S
+    c.Spawner.consecutive_failure_limit = 0
+    c.Spawner.env_keep = []
+    c.Spawner.default_url = "/lab"
+    c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server"]
+
+
+def _apply_pages(c: Config, settings: Settings) -> None:
+    c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.template_vars = {"sampan_isolation_none": settings.isolation == "none"}
+
+
+def _service_url(settings: Settings, ports: PortsLike) -> str:
+    return f"http://127.0.0.1:{ports.service}{parse_url(settings.url)[2]}services/sampan"
+
+
+def _make_feed(service_url: str, paths: StatePaths, log: Any) -> Feed:
+    """The one feed of this hub process."""
+    credential = make_credential(read_key(paths.key("service.key")), "hub", "hub")
+    return Feed(ComputeClient(service_url, credential), log if log is not None else logging.getLogger(__name__))

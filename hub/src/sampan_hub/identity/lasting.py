@@ -1,0 +1,130 @@
+"""A spawner whose server outlives the hub: what JupyterHub 6.1 does at a restart, put right.
+
+By itself it stops live servers that do not answer in time, and forgets starts that were under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jupyterhub import __version__
+from jupyterhub.objects import Server
+from jupyterhub.spawner import Spawner
+from tornado.util import TimeoutError as TornadoTimeout
+
+from sampan_hub.identity.following import ASK_AGAIN_S, FollowingSpawner
+from sampan_hub.identity.notebooks import describe_end
+from sampan_hub.identity.refusals import SpawnRefused
+
+ATTEMPT_S = 2.0
+"""How long one wait for the server's HTTP answer lasts; at a restart also the only one."""
+
+
+class LiveWithoutAnswer:
+    """Stands for the answer of a server that the service sees running while it is too busy to answer the hub.
+
+    It is taken for one of this version: JupyterHub would otherwise call it ancient.
+    """
+
+    def __init__(self) -> None:
+        self.headers = {"X-JupyterHub-Version": __version__}
+
+
+class LastingSpawner(FollowingSpawner):
+    """Only the service's word ends a server; no timeout of the hub does."""
+
+    async def start(self) -> str:
+        raise NotImplementedError
+
+    # JupyterHub asks at its restart where the server is
+
+    async def get_url(self) -> str:
+        """Where it listens. A start that a killed hub left behind goes on here, as a start."""
+        if self._check_pending and not await self._settles_within(ATTEMPT_S) and not self._was_ready:
+            await self._resume_start()
+        notebook = self._notebook
+        if notebook is not None and notebook.is_ready:
+            self._was_ready = True
+            return f"{notebook.address}{self.server.base_url}"
+        return str(self.server.url)
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether it listens, is over, or is on its way to be."""
+        notebook = self._notebook
+        return self._is_over or (notebook is not None and (notebook.is_ready or notebook.wanted == "stop"))
+
+    async def _settle(self) -> None:
+        while not self._is_settled:
+            await self._feed.change(ASK_AGAIN_S)
+
+    async def _settles_within(self, timeout_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._settle(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _resume_start(self) -> None:
+        """Until it is settled; meanwhile JupyterHub shows it, and can cancel it, as the start that it is."""
+        future = asyncio.ensure_future(self._settle())
+        self._spawn_future, self._check_pending, self._spawn_pending = future, False, True
+        try:
+            await asyncio.wait([future])
+        finally:
+            self._spawn_pending, self._spawn_future = False, None
+            # a cancelled start is about to be stopped, for which nothing may be pending
+            self._check_pending = not future.cancelled()
+
+    # JupyterHub waits for an answer of the server: through `server.wait_up`, with a timeout that ends it
+
+    @property
+    def server(self) -> Any:
+        server = Spawner.server.fget(self)
+        if server is not None:
+            server.wait_up = self._wait_up
+        return server
+
+    @server.setter
+    def server(self, server: Any) -> None:
+        Spawner.server.fset(self, server)
+
+    async def _wait_up(self, **options: Any) -> Any:
+        """The server's answer, however long it takes. Raises, as JupyterHub's own wait does, once it is over."""
+        at_restart = not self._spawn_pending
+        while not self._is_over:
+            if self._listens:
+                try:
+                    answer = await Server.wait_up(self.server, **{**options, "timeout": ATTEMPT_S})
+                except (TimeoutError, TornadoTimeout, OSError):
+                    answer = LiveWithoutAnswer() if at_restart and self._listens else None
+                if answer is not None:
+                    if at_restart:
+                        self._in_background(self._route_when_checked())
+                    return answer
+            else:
+                await self._feed.change(ASK_AGAIN_S)
+        if at_restart:
+            raise TimeoutError("it ended while the hub was away")
+        raise self._ended_early()
+
+    @property
+    def _listens(self) -> bool:
+        """Whether the service says so; while it says nothing, whether it did."""
+        notebook = self._notebook
+        return notebook.is_ready if notebook is not None else self._was_ready
+
+    def _ended_early(self) -> SpawnRefused:
+        notebook = self._notebook
+        text = describe_end(notebook) if notebook else "Your server was gone before it was ready. Start it again."
+        return SpawnRefused(text, code="ended", status=500)
+
+    async def _route_when_checked(self) -> None:
+        """A server found again gets its route now, not when the slowest other check is done."""
+        for _ in range(100):
+            if not self._check_pending:
+                break
+            await asyncio.sleep(0)
+        if self.ready:
+            await self._add_route()
