@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sampan_hub.backends.base import Identity, JobSpec
-from sampan_hub.jobs.model import Job
+from sampan_hub.jobs.keys import make_credential, sign
+from sampan_hub.jobs.model import Job, Kind
 from sampan_hub.settings.model import Environment
+
+MODULES = {Kind.NOTEBOOK: "sampan.notebook", Kind.WORKER: "sampan.worker", Kind.SCHEDULER: "sampan.scheduler"}
+BOOTSTRAP = "bootstrap.json"
+
+
+class NotRunnable(Exception):
+    """The job's record does not say how to run it; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +34,48 @@ class SpecRules:
 
 def make_identity(job: Job, signing_key: bytes, uid: int) -> Identity:
     """The signed identity that travels with the job."""
-    raise NotImplementedError
+    identity = Identity(
+        job_id=job.id,
+        kind=job.kind,
+        name=job.name,
+        owner=job.owner,
+        project=job.project,
+        tenant=job.tenant,
+        size=job.size,
+        environment=job.environment,
+        parent=job.parent,
+        cluster=job.cluster,
+        batch=job.batch,
+        index=job.index,
+        resources=job.resources,
+        price_micros_per_hour=job.price_micros_per_hour,
+        uid=uid,
+        created_at=job.created_at,
+    )
+    return sign(signing_key, identity)
 
 
 def make_spec(job: Job, rules: SpecRules) -> JobSpec:
     """What the backend runs for this job: its entry point, clean variables, the private bootstrap file."""
-    raise NotImplementedError
+    environment = rules.environments.get(job.environment)
+    interpreter = job.options.get("interpreter")
+    if interpreter is None:
+        if environment is None:
+            raise NotRunnable(f"The environment {job.environment} is not in the settings any more.")
+        interpreter = str(environment.prefix / "bin" / "python")
+    variables = dict(environment.variables) if environment is not None else {}
+    variables.update(job.options.get("env", {}))
+    variables["SAMPAN_JOB"] = job.id
+    return JobSpec(
+        identity=make_identity(job, rules.signing_key, rules.uid),
+        argv=(interpreter, "-m", MODULES[job.kind]),
+        env=variables,
+        folder=job.options.get("folder") or rules.default_folder,
+        private_files={BOOTSTRAP: make_bootstrap(job, rules)},
+    )
+
+
+def make_bootstrap(job: Job, rules: SpecRules) -> bytes:
+    """The one secret that travels with a job: it lets a job of this batch claim itself."""
+    credential = make_credential(rules.service_key, job.batch, "bootstrap")
+    return json.dumps({"service": rules.service_url, "job": job.id, "credential": credential}).encode()

@@ -17,8 +17,8 @@ class Recorded:
     revision: int = 0
     jobs: tuple[Job, ...] = ()
     """Every job that has not ended, in order of request."""
-    ended: frozenset[str] = frozenset()
-    """Those ids shown alive by listings that are recorded as ended."""
+    ended: Mapping[str, datetime] = field(default_factory=dict)
+    """Those ids shown alive by listings that are recorded as ended, and since when."""
     gone_parents: frozenset[str] = frozenset()
     """Parents (of jobs and clusters) that have ended or are wanted stopped."""
     known_parents: frozenset[str] = frozenset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -61,13 +62,13 @@ def read_recorded(conn: sa.Connection, revision: int, shown: Iterable[str]) -> R
         for row in conn.execute(sa.select(clusters).where(sa.text(OPEN)).order_by(clusters.c.created_at)).mappings()
     ]
     parents |= {cluster.parent for cluster in open_clusters if cluster.parent is not None}
-    ended_parents = _ended(conn, parents - by_id.keys())
+    ended_parents = _ended(conn, parents - by_id.keys()).keys()
     stopping = {parent for parent in parents & by_id.keys() if by_id[parent].wanted is Wanted.STOP}
     used = {job.cluster for job in open_jobs if job.cluster is not None} - {cluster.id for cluster in open_clusters}
     return Recorded(
         revision=revision,
         jobs=tuple(open_jobs),
-        ended=frozenset(_ended(conn, set(shown) - by_id.keys())),
+        ended=_ended(conn, set(shown) - by_id.keys()),
         gone_parents=frozenset(ended_parents | stopping),
         known_parents=frozenset(ended_parents | (parents & by_id.keys())),
         clusters=tuple(open_clusters),
@@ -75,11 +76,11 @@ def read_recorded(conn: sa.Connection, revision: int, shown: Iterable[str]) -> R
     )
 
 
-def _ended(conn: sa.Connection, job_ids: set[str]) -> set[str]:
-    found: set[str] = set()
+def _ended(conn: sa.Connection, job_ids: set[str]) -> dict[str, datetime]:
+    found: dict[str, datetime] = {}
     for chunk in chunks(sorted(job_ids)):
-        query = sa.select(jobs.c.id).where(jobs.c.id.in_(chunk), jobs.c.state == State.ENDED.value)
-        found.update(conn.scalars(query))
+        query = sa.select(jobs.c.id, jobs.c.state_since).where(jobs.c.id.in_(chunk), jobs.c.state == State.ENDED.value)
+        found.update((row.id, row.state_since) for row in conn.execute(query))
     return found
 
 

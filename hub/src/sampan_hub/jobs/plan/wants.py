@@ -1,0 +1,72 @@
+"""Who must stop without being asked: children of what ended, notebooks unused for too long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sampan_hub.jobs.model import Job, Kind, Reason, State, Wanted
+from sampan_hub.jobs.plan.evidence import NEVER_ARRIVED, end
+from sampan_hub.jobs.plan.sight import Sight
+from sampan_hub.jobs.plan.world import Recorded, Rules, World
+
+PARENT_ENDED = Reason("parent-ended", "The notebook it belonged to has ended.")
+CLUSTER_ENDED = Reason("cluster-ended", "The cluster it belonged to has ended.")
+
+
+def want(job: Job, world: World, sights: Mapping[str, Sight], now: datetime, rules: Rules) -> Job:
+    """The job with what must now be wanted of it, moved as far as that is certain without the backend."""
+    if job.is_ended:
+        return job
+    if job.wanted is Wanted.RUN:
+        why = _why_stop(job, world, sights, now, rules)
+        if why is not None:
+            kept = job.reason if job.state is State.RUNNING else None
+            job = job.with_(wanted=Wanted.STOP, reason=kept or why)
+    if job.wanted is Wanted.RUN:
+        return job
+    if job.state is State.ACCEPTED:
+        return end(job, now, reason=NEVER_ARRIVED)
+    if job.state in {State.QUEUED, State.STARTING, State.RUNNING}:
+        return job.with_(state=State.STOPPING, position=None)
+    return job
+
+
+def _why_stop(job: Job, world: World, sights: Mapping[str, Sight], now: datetime, rules: Rules) -> Reason | None:
+    recorded = world.recorded
+    if job.parent is not None and is_gone(job.parent, recorded, sights, now, rules):
+        return PARENT_ENDED
+    if job.cluster is not None and job.cluster in recorded.gone_clusters:
+        return CLUSTER_ENDED
+    if _is_idle(job, world, now, rules):
+        minutes = int((rules.idle_notebook.total_seconds() if rules.idle_notebook else 0) // 60)
+        return Reason("idle", f"Nothing was run for {minutes} minutes.")
+    return None
+
+
+def is_gone(parent: str, recorded: Recorded, sights: Mapping[str, Sight], now: datetime, rules: Rules) -> bool:
+    """Whether a parent has ended. One without a row counts as ended when no backend shows it alive any more."""
+    if parent in recorded.gone_parents:
+        return True
+    if parent in recorded.known_parents:
+        return False
+    return bool(sights) and all(
+        not sight.is_failing(now, rules)
+        and len(sight.looks) == 2
+        and not sight.all_vanished
+        and not any(_shows_alive(sight, parent))
+        for sight in sights.values()
+    )
+
+
+def _shows_alive(sight: Sight, job_id: str) -> list[bool]:
+    return [True for look in sight.looks for seen in look.shown.get(job_id, ()) if seen.phase != "ended"]
+
+
+def _is_idle(job: Job, world: World, now: datetime, rules: Rules) -> bool:
+    if rules.idle_notebook is None or job.kind is not Kind.NOTEBOOK or job.state is not State.RUNNING or job.busy:
+        return False
+    clusters = [cluster.busy_at for cluster in world.recorded.clusters if cluster.parent == job.id]
+    signs = [job.busy_at, job.started_at, job.claimed_at, *clusters, world.up_since]
+    last = max(sign for sign in signs if sign is not None)
+    return now - last >= rules.idle_notebook
