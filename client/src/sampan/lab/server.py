@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ def make_config() -> Config:
     config = Config()
     config.ServerApp.allow_root = os.geteuid() == 0
     config.ServerApp.root_dir = os.environ.get("JUPYTERHUB_ROOT_DIR") or str(Path.cwd())
+    shell = os.environ.get("SHELL") or shutil.which("bash") or "/bin/sh"
+    config.ServerApp.terminado_settings = {"shell_command": [shell]}  # a login shell would put its own PATH first
     config.KernelManager.transport = "ipc"  # TCP would show a kernel's output to everybody on this machine
     config.MappingKernelManager.untracked_message_types = [
         *MappingKernelManager.untracked_message_types.default(),
