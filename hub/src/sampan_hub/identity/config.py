@@ -13,6 +13,7 @@ from sampan_hub.identity.compute import ComputeClient
 from sampan_hub.identity.feed import Feed
 from sampan_hub.identity.form import TEMPLATES
 from sampan_hub.identity.logins import apply_login
+from sampan_hub.identity.logs import log_request_without_query
 from sampan_hub.identity.spawner import JobSpawner
 from sampan_hub.jobs.keys import make_credential
 from sampan_hub.settings.address import bind_endpoint, parse_url, public_url
@@ -89,7 +90,8 @@ def _apply_addresses(c: Config, settings: Settings, paths: StatePaths, ports: Po
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{ports.proxy_api}"
     c.ConfigurableHTTPProxy.auth_token = read_key(paths.key("proxy-token")).decode()
     c.JupyterHub.last_activity_interval = ROUTE_CHECK_S
-    c.JupyterHub.tornado_settings = {"cookie_options": {"secure": True}} if scheme == "https" else {}
+    secure = {"cookie_options": {"secure": True}} if scheme == "https" else {}
+    c.JupyterHub.tornado_settings = {"log_function": log_request_without_query, **secure}
 
 
 def _apply_storage(c: Config, settings: Settings, paths: StatePaths) -> None:

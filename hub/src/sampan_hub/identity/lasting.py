@@ -34,6 +34,8 @@ class LiveWithoutAnswer:
 class LastingSpawner(FollowingSpawner):
     """Only the service's word ends a server; no timeout of the hub does."""
 
+    _spawn_future: asyncio.Future[Any] | None = None
+
     async def start(self) -> str:
         raise NotImplementedError
 
