@@ -44,14 +44,14 @@ def reserved_memory_bytes(machine_memory_bytes: int) -> int:
 
 
 def default_sizes(backend: LocalBackend) -> dict[str, Size]:
-    """`small`, and `medium` and `large` where the machine has the cores and at least twice the memory for them."""
+    """`small`, and `medium` and `large` where the machine has the cores and half as much memory again."""
     cores, memory, overcommit = backend.cores or 1.0, backend.memory or 0, backend.overcommit or 1.0
     share = memory // JOBS_THAT_FIT // _MEMORY_STEP_BYTES * _MEMORY_STEP_BYTES
     small_bytes = max(_SMALL_AT_LEAST_BYTES, min(_SMALL_AT_MOST_BYTES, share))
     small_tenths = max(1, min(10, int(cores * overcommit * 10) // JOBS_THAT_FIT))
     sizes = {"small": Size(cores=small_tenths / 10, memory=small_bytes)}
     for name, factor in (("medium", 2), ("large", 4)):
-        if factor <= cores and 2 * factor * small_bytes <= memory:
+        if factor <= cores and factor * small_bytes * 3 <= memory * 2:
             sizes[name] = Size(cores=float(factor), memory=factor * small_bytes)
     return sizes
 

@@ -47,7 +47,7 @@ def ensure_key_files(paths: StatePaths) -> None:
     for name, make in KEY_FILES.items():
         path = paths.key(name)
         if not path.exists():
-            _create_whole(path, make() + b"\n")
+            create_whole(path, make() + b"\n")
 
 
 def read_key(path: Path) -> bytes:
@@ -72,7 +72,7 @@ def read_key(path: Path) -> bytes:
     return content
 
 
-def _create_whole(path: Path, content: bytes) -> None:
+def create_whole(path: Path, content: bytes) -> None:
     """The file appears complete or not at all; where another process was first, its file stays."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

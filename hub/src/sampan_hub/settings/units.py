@@ -14,8 +14,12 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 MASK = "**********"
 
-_MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(iB|i|B)?\s*", re.IGNORECASE)
-_DURATION = re.compile(r"\s*(?:(\d+)\s*d)?\s*(?:(\d+)\s*h)?\s*(?:(\d+)\s*m)?\s*(?:(\d+)\s*s?)?\s*", re.IGNORECASE)
+_MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(iB|i|B)?\s*", re.IGNORECASE | re.ASCII)
+_DURATION = re.compile(
+    r"\s*(?:(\d+)\s*d)?\s*(?:(\d+)\s*h)?\s*(?:(\d+)\s*m)?\s*(?:(\d+)\s*s?)?\s*", re.IGNORECASE | re.ASCII
+)
+_MOST_MEMORY_BYTES = 1 << 60
+_MOST_DURATION_S = 100 * 366 * 86400
 _MICROS = 1_000_000
 
 
@@ -26,7 +30,7 @@ def _refuse(expected: str, got: object) -> NoReturn:
 def parse_memory_bytes(value: object) -> int:
     """`2G`, `2 GiB`, `512M` (powers of 1024), `2GB` (powers of 1000), or a whole number of bytes."""
     expected = "an amount of memory such as 2G or 512M"
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_MEMORY_BYTES:
         return value
     match = _MEMORY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -34,7 +38,7 @@ def parse_memory_bytes(value: object) -> int:
     number, letter, ending = match.groups(default="")
     base = 1000 if letter and ending.lower() == "b" else 1024
     amount = Decimal(number) * base ** " KMGT".index(letter.upper() or " ")
-    if amount != int(amount):
+    if amount != int(amount) or amount > _MOST_MEMORY_BYTES:
         _refuse(expected + ", a whole number of bytes", value)
     return int(amount)
 
@@ -49,13 +53,16 @@ def render_memory(amount_bytes: int) -> str:
 
 def parse_duration_s(value: object) -> int:
     """`90s`, `20m`, `1h30m`, `7d`, or a whole number of seconds."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_DURATION_S:
         return value
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None or not any(match.groups()):
         _refuse("a duration such as 90s, 20m or 1h30m", value)
     days, hours, minutes, seconds = (int(part) for part in match.groups(default="0"))
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    duration_s = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if duration_s > _MOST_DURATION_S:
+        _refuse("a duration of at most a hundred years", value)
+    return duration_s
 
 
 def render_duration(duration_s: int) -> str:
