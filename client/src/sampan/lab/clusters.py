@@ -66,12 +66,15 @@ def format_memory(memory_bytes: int) -> str:
     return f"{value:.2f} {unit}"
 
 
-async def start() -> str:
-    """A new cluster with Sampan's defaults (it adapts to the work); its name."""
-    module = await asyncio.to_thread(importlib.import_module, "sampan.cluster")
-    async with asyncio.timeout(120):
-        cluster = await module.Cluster(asynchronous=True)
-    return str(cluster.name)
+def start(session: Session) -> str:
+    """Start a cluster with Sampan's defaults, as `Cluster()` does (it adapts to the work); its name. Blocking."""
+    request = importlib.import_module("sampan.request")
+    launch = importlib.import_module("sampan.host.launch")
+    options = request.make_options(
+        None, None, name=None, adapt=True, project=None, backend=None, env=None, idle_timeout="20m"
+    )
+    launch.start_host(session, options)
+    return str(options.name)
 
 
 async def tell(session: Session, name: str, request: str, **arguments: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -44,7 +45,7 @@ class ClusterHandler(APIHandler):
     @authenticated
     async def put(self, cluster_id: str = "") -> None:  # noqa: ARG002  the sidebar never names a new one
         try:
-            name = await clusters.start()
+            name = await asyncio.to_thread(clusters.start, self.session)
         except SampanError as error:
             raise HTTPError(409, str(error)) from error
         self.finish(json.dumps(self.model(clusters.cluster_id(name))))
