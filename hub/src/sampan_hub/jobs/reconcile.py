@@ -2,32 +2,194 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 from sampan_hub.backends.base import Backend
+from sampan_hub.jobs.calls import Calls
+from sampan_hub.jobs.model import Finding, Job, State
+from sampan_hub.jobs.plan import (
+    Action,
+    Adopt,
+    Cancel,
+    EndCluster,
+    Forget,
+    Record,
+    Recorded,
+    Report,
+    Rules,
+    Submit,
+    World,
+    plan,
+)
+from sampan_hub.jobs.plan.sight import ALIVE
 from sampan_hub.jobs.spec import SpecRules
 from sampan_hub.jobs.store import Store
+from sampan_hub.jobs.watch import EMPTY_INTERVAL_S, MOVING_INTERVAL_S, STEADY_INTERVAL_S, Clock, Watch
 from sampan_hub.settings.model import Settings
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+"""The longest time between two plans: graces and leases run out without anybody saying so."""
+ROUNDS_AT_MOST = 20
+"""Plans in a row that each changed something, before others get their turn."""
+STANDSTILL = timedelta(seconds=15)
+"""No plan for so long (database gone, machine suspended): the time does not count against leases."""
+_MOVING = frozenset({State.ACCEPTED, State.SUBMITTING, State.QUEUED, State.STARTING, State.STOPPING})
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Reconciler:
     """One observer per backend and one planner for all. Two of them on one store are safe.
 
-    `last_good_listing_at[backend]` is None until the first success.
+    Crash at any point and start again: what is recorded is the whole memory, and every call is repeated or
+    settled from listings.
     """
 
-    last_good_listing_at: dict[str, datetime | None]
-    failures: dict[str, int]
-    """Failed backend calls since the start, by backend."""
-
     def __init__(
-        self, store: Store, backends: Mapping[str, Backend], settings: Settings, spec_rules: SpecRules
+        self,
+        store: Store,
+        backends: Mapping[str, Backend],
+        settings: Settings,
+        spec_rules: SpecRules,
+        *,
+        clock: Clock = utc_now,
     ) -> None:
-        """`spec_rules` has the keys and the service's URL (see `spec`)."""
+        """`spec_rules` has the keys and the service's URL (see `spec`); the store must be migrated."""
+        self._store = store
+        self._clock = clock
+        self._rules = _make_rules(store.ensure_instance_id(), settings, spec_rules)
+        self._watches = {name: Watch(backend, clock, self._look_came) for name, backend in backends.items()}
+        self._calls = {name: Calls(watch, store, spec_rules, clock) for name, watch in self._watches.items()}
+        self._up_since = clock()
+        self._planned_at = clock()
+        self._reported: dict[str, tuple[Finding, ...]] = {}
+        self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def last_good_listing_at(self) -> dict[str, datetime | None]:
+        """By backend; None until the first success."""
+        return {name: watch.last_good_at for name, watch in self._watches.items()}
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Failed backend calls since the start, by backend."""
+        return {name: watch.failures for name, watch in self._watches.items()}
+
+    def wake(self) -> None:
+        """Plan now. From any thread; store changes of this process do it by themselves."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._woken.set)
 
     async def run(self) -> None:
         """Reconcile until cancelled; calls in flight are then given up (a later start settles them)."""
+        self._loop = asyncio.get_running_loop()
+        self._up_since = self._planned_at = self._clock()
+        unsubscribe = self._store.subscribe(lambda _revision: self.wake())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for watch in self._watches.values():
+                    group.create_task(watch.run())
+                group.create_task(self._plan_for_ever())
+        finally:
+            unsubscribe()
+            self._loop = None
+            await asyncio.gather(*(calls.close() for calls in self._calls.values()))
 
-    def wake(self) -> None:
-        """Look now. From any thread; store changes of this process do it by themselves."""
+    def _look_came(self) -> None:
+        self._woken.set()
+
+    async def _plan_for_ever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass  # a tick: time passed, and time alone may decide
+            self._woken.clear()
+            try:
+                await self._come_to_rest()
+            except Exception:  # the database: nothing can be recorded, so nothing is done until it is back
+                logger.exception("planning failed; it is tried again")
+                await asyncio.sleep(TICK_S)
+
+    async def _come_to_rest(self) -> None:
+        for _ in range(ROUNDS_AT_MOST):
+            if not await self.plan_once():
+                return
+        self._woken.set()
+
+    async def plan_once(self) -> bool:
+        """One plan, recorded and its calls begun. Whether it changed the store, so that another one is due."""
+        views = {name: watch.view() for name, watch in self._watches.items()}
+        shown = [
+            seen.job_id
+            for view in views.values()
+            if view.latest is not None
+            for seen in view.latest.jobs
+            if seen.phase in ALIVE
+        ]
+        recorded = await asyncio.to_thread(self._store.recorded, shown)
+        now = self._clock()
+        if now - self._planned_at > STANDSTILL:
+            logger.warning("no plan was made for %d s; leases are counted anew", (now - self._planned_at).seconds)
+            self._up_since = now
+        self._planned_at = now
+        actions = plan(World(recorded, views, self._up_since), now, self._rules)
+        changed = await self._record(actions, now)
+        for action in actions:
+            if isinstance(action, Cancel):
+                self._calls[action.backend].cancel(action)
+            elif isinstance(action, Forget):
+                self._calls[action.backend].forget(action)
+        self._set_pace(recorded)
+        return changed
+
+    async def _record(self, actions: Sequence[Action], now: datetime) -> bool:
+        news = [action for action in actions if isinstance(action, Report) and self._is_news(action)]
+        records = [action for action in actions if isinstance(action, Record | Submit | EndCluster | Adopt)]
+        if not records and not news:
+            return False
+        applied = await asyncio.to_thread(self._store.apply, [*records, *news], now)
+        self._reported.update((report.backend, report.findings) for report in news)
+        for submit in applied.submit:
+            self._calls[submit.backend].submit(submit)
+        return applied.changed
+
+    def _is_news(self, report: Report) -> bool:
+        return self._reported.get(report.backend) != report.findings
+
+    def _set_pace(self, recorded: Recorded) -> None:
+        """Look often where something moves, seldom where nothing is."""
+        for name, watch in self._watches.items():
+            here = [job for job in recorded.jobs if job.backend == name]
+            watch.drop_cancels_but({job.id for job in here} | recorded.ended.keys())
+            before, watch.interval_s = watch.interval_s, _interval_s(here)
+            if watch.interval_s < before:
+                watch.look_now()
+
+
+def _interval_s(jobs: Sequence[Job]) -> float:
+    if not jobs:
+        return EMPTY_INTERVAL_S
+    is_moving = any(job.state in _MOVING or job.unknown_since is not None for job in jobs)
+    return MOVING_INTERVAL_S if is_moving else STEADY_INTERVAL_S
+
+
+def _make_rules(instance: str, settings: Settings, spec_rules: SpecRules) -> Rules:
+    idle = settings.idle.notebook
+    return Rules(
+        instance=instance,
+        signing_key=spec_rules.signing_key,
+        unknown_grace=timedelta(seconds=settings.unknown_grace),
+        idle_notebook=timedelta(seconds=idle) if idle else None,
+        keep_logs=timedelta(seconds=settings.keep_logs),
+    )

@@ -13,7 +13,7 @@ from sampan_hub.jobs.plan.actions import (
     Submit,
 )
 from sampan_hub.jobs.plan.decide import plan
-from sampan_hub.jobs.plan.world import BackendView, CancelSent, Rules, World
+from sampan_hub.jobs.plan.world import BackendView, CancelSent, Recorded, Rules, World
 
 __all__ = [
     "Action",
@@ -24,6 +24,7 @@ __all__ = [
     "EndCluster",
     "Forget",
     "Record",
+    "Recorded",
     "Report",
     "Rules",
     "Submit",

@@ -182,7 +182,7 @@ class Store:
         with self._database.write() as tx:
             return hosting.update(tx, cluster_id, now)
 
-    def end_cluster(self, cluster_id: str, *, by: str, code: str, text: str, now: datetime) -> Cluster:
+    def end_cluster(self, cluster_id: str, *, code: str, text: str, now: datetime) -> Cluster:
         """End a cluster; its workers are stopped by the reconciler. Idempotent."""
         with self._database.write() as tx:
             cluster = hosting.find_cluster(tx.conn, cluster_id)

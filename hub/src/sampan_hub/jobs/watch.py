@@ -1,0 +1,105 @@
+"""Looking at one backend again and again, and remembering what it last showed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+
+from sampan_hub.backends.base import Backend, Capacity, Listing
+from sampan_hub.jobs.plan import BackendView, CancelSent
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+
+MOVING_INTERVAL_S = 0.5
+STEADY_INTERVAL_S = 2.0
+EMPTY_INTERVAL_S = 5.0
+SHORTEST_GAP_S = 0.1
+"""Between two listings, however often one is asked for."""
+OBSERVE_TIMEOUT_S = 60.0
+
+
+class Watch:
+    """The observer of one backend. A backend that cannot answer is counted and asked again, never taken for empty."""
+
+    def __init__(self, backend: Backend, clock: Clock, on_look: Callable[[], None]) -> None:
+        self.backend = backend
+        self.interval_s = MOVING_INTERVAL_S
+        self.failures = 0
+        self.last_good_at: datetime | None = None
+        self._clock = clock
+        self._on_look = on_look
+        self._listings: deque[Listing] = deque(maxlen=2)
+        self._failing_since: datetime | None = None
+        self._capacity: Capacity | None = None
+        self._cancels: dict[str, CancelSent] = {}
+        self._asked = asyncio.Event()
+
+    def view(self) -> BackendView:
+        """What is known now, as the plan takes it."""
+        return BackendView(
+            name=self.backend.name,
+            submit_timeout_s=self.backend.submit_timeout_s,
+            listings=tuple(self._listings),
+            failing_since=self._failing_since,
+            capacity=self._capacity,
+            cancels=dict(self._cancels),
+        )
+
+    def look_now(self) -> None:
+        """Look again at once instead of after the interval."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            self._asked.clear()
+            await self.look()
+            await asyncio.sleep(SHORTEST_GAP_S)
+            try:
+                async with asyncio.timeout(max(0.0, self.interval_s - SHORTEST_GAP_S)):
+                    await self._asked.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """One listing and the capacity, or one failure more."""
+        asked_at = self._clock()
+        try:
+            async with asyncio.timeout(OBSERVE_TIMEOUT_S):
+                listing = await self.backend.observe()
+                capacity = await self.backend.capacity()
+        except Exception:  # whatever a backend raises, the others and the next look go on
+            self.failures += 1
+            if self._failing_since is None:
+                logger.exception("backend %s could not be listed; it is asked again", self.backend.name)
+                self._failing_since = asked_at
+            else:
+                logger.debug("backend %s could not be listed", self.backend.name, exc_info=True)
+        else:
+            if self._failing_since is not None:
+                logger.warning("backend %s answers again", self.backend.name)
+            self._listings.append(listing)
+            self._capacity = capacity
+            self._failing_since = None
+            self.last_good_at = listing.finished_at
+        self._on_look()
+
+    def count_failure(self) -> None:
+        """A call other than a listing failed."""
+        self.failures += 1
+
+    def note_cancels(self, job_ids: Iterable[str]) -> None:
+        """Remember that a cancel goes out for these."""
+        now = self._clock()
+        for job_id in job_ids:
+            sent = self._cancels.get(job_id)
+            self._cancels[job_id] = CancelSent(sent.count + 1 if sent else 1, now)
+
+    def drop_cancels_but(self, job_ids: Collection[str]) -> None:
+        """Forget the cancels of all but these jobs."""
+        self._cancels = {job_id: sent for job_id, sent in self._cancels.items() if job_id in job_ids}
