@@ -141,5 +141,5 @@ def _words(quantity: str, amount: int) -> str:
     if quantity == "cores":
         return f"{amount / 1000:g} cores"
     if quantity == "memory":
-        return f"{amount / 2**30:.3g} GiB of memory"
+        return f"{round(amount / 2**30, 1):g} GiB of memory"
     return f"{amount} {'GPUs' if quantity == 'gpus' else 'jobs'}"

@@ -82,5 +82,5 @@ def _full(backend: str, held: Resources, total: Resources) -> str:
 
 
 def _words(resources: Resources) -> str:
-    text = f"{resources.cores_milli / 1000:g} cores, {resources.memory_bytes / 2**30:.3g} GiB"
+    text = f"{resources.cores_milli / 1000:g} cores, {round(resources.memory_bytes / 2**30, 1):g} GiB"
     return f"{text}, {resources.gpus} GPUs" if resources.gpus else text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
@@ -32,6 +33,8 @@ from sampan_hub.jobs.store.engine import Database
 from sampan_hub.jobs.store.rows import row_to_event
 from sampan_hub.jobs.store.tables import findings, job_events, site
 from sampan_hub.settings.model import Limits
+
+logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -182,11 +185,13 @@ class Store:
         with self._database.write() as tx:
             return hosting.update(tx, cluster_id, now)
 
-    def end_cluster(self, cluster_id: str, *, code: str, text: str, now: datetime) -> Cluster:
+    def end_cluster(self, cluster_id: str, *, by: str, code: str, text: str, now: datetime) -> Cluster:
         """End a cluster; its workers are stopped by the reconciler. Idempotent."""
         with self._database.write() as tx:
             cluster = hosting.find_cluster(tx.conn, cluster_id)
-            return hosting.end(tx, cluster, Reason(code, text), now)
+            ended = hosting.end(tx, cluster, Reason(code, text), now)
+        logger.info("cluster %s ended by %s: %s", cluster_id, by, code)
+        return ended
 
     # Findings
 
