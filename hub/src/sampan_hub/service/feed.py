@@ -133,9 +133,9 @@ async def follow(
     first = latest = await context.in_store(take_snapshot, context, query, caller, utc_now())
     while query.revision is not None and not latest.is_news(query.revision, first):
         left_s = deadline_s - time.monotonic()
-        if left_s <= 0 or not await breathe():
+        if left_s <= 0 or context.revisions.released or not await breathe():
             return latest
-        newest = await context.revisions.wait_newer(latest.revision, min(left_s, BREATH_S))
+        newest = await context.revisions.wait_change(latest.revision, min(left_s, BREATH_S))
         if newest != latest.revision:
             latest = await context.in_store(take_snapshot, context, query, caller, utc_now())
     return latest

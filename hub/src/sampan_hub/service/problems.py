@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from sampan_hub.backends.base import BackendError
+from sampan_hub.jobs.drafts import StoreError
 from sampan_hub.service.wire import Problem
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(BackendError, _on_backend_error)
+    app.add_exception_handler(StoreError, _on_store_error)
     app.add_exception_handler(Exception, _on_exception)
 
 
@@ -158,6 +160,11 @@ def _on_backend_error(request: Request, error: Exception) -> Response:
     log.warning("%s %s: %s", request.method, request.url.path, error)
     detail = f"The backend cannot answer now ({error}); nothing was changed. Try again in a moment."
     return answer_problem(make_problem(503, "backend-unreachable", detail), {"Retry-After": "2"})
+
+
+def _on_store_error(_request: Request, error: Exception) -> Response:
+    """What the store will not do is a conflict with the state of things; its sentence says which and what to do."""
+    return answer_problem(make_problem(409, "conflict", str(error)))
 
 
 def _on_exception(request: Request, error: Exception) -> Response:

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from sqlalchemy.exc import SQLAlchemyError
+
 log = logging.getLogger(__name__)
 
 REREAD_S = 1.0
@@ -22,15 +24,21 @@ class Revisions:
     def __init__(self, read_revision: Callable[[], Awaitable[int]]) -> None:
         self._read = read_revision
         self._poked = asyncio.Event()
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.newest = 0
         self.waiting = 0
+        self.released = False
+        """The service ends: nobody waits any more."""
 
     def poke(self) -> None:
         """Something was written. Callable from any thread, before and after `run` too."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._poked.set)
+        self._soon(self._poked.set)
+
+    def release(self) -> None:
+        """Send everybody home with what they know. From any thread, and from a signal handler."""
+        self.released = True
+        self._soon(self._tell)
 
     async def run(self) -> None:
         """Watches until cancelled. A store that cannot be read is asked again; readers wait meanwhile."""
@@ -38,32 +46,39 @@ class Revisions:
         while True:
             try:
                 newest = await self._read()
-            except OSError as error:
+            except SQLAlchemyError as error:
                 log.warning("the store's revision cannot be read: %s", error)
             else:
-                await self._announce(newest)
+                if newest != self.newest:
+                    self.newest = newest
+                    self._tell()
             try:
                 await asyncio.wait_for(self._poked.wait(), REREAD_S)
-                await asyncio.sleep(SETTLE_S)
             except TimeoutError:
                 continue
-            finally:
-                self._poked.clear()
+            await asyncio.sleep(SETTLE_S)
+            self._poked.clear()
 
-    async def wait_newer(self, revision: int, timeout_s: float) -> int:
-        """The newest revision as soon as it is above `revision`, or whatever it is after `timeout_s`."""
+    async def wait_change(self, known: int, timeout_s: float) -> int:
+        """The newest revision as soon as it is another than `known`, or whatever it is after `timeout_s`.
+
+        Another, not only a larger: a restored database begins again lower.
+        """
         self.waiting += 1
         try:
-            async with asyncio.timeout(timeout_s), self._news:
-                await self._news.wait_for(lambda: self.newest > revision)
+            async with asyncio.timeout(timeout_s):
+                while self.newest == known and not self.released:
+                    await self._news.wait()
         except TimeoutError:
             return self.newest
         finally:
             self.waiting -= 1
         return self.newest
 
-    async def _announce(self, newest: int) -> None:
-        if newest != self.newest:
-            async with self._news:
-                self.newest = newest
-                self._news.notify_all()
+    def _soon(self, call: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call)
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()

@@ -19,7 +19,7 @@ from sampan_hub.service.wire import (
     SubmitAnswer,
 )
 
-_REFUSAL_STATUS = {"over-limit": 429, "paused": 503, "strict": 429}
+_REFUSAL_STATUS = {"over-limit": 429, "strict": 429}
 
 
 def cost_micros(job: Job, now: datetime) -> int | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
+from sampan_hub.jobs.drafts import StoreError
 from sampan_hub.jobs.keys import make_credential
 from sampan_hub.jobs.model import Cluster, ClusterState, Wanted
 from sampan_hub.service.access import Asker, Ctx, allow, visible_cluster
@@ -31,7 +32,11 @@ async def make(
     if caller.job is not None and caller.job.wanted is Wanted.STOP:
         raise fail(409, "stopping", "This notebook is being stopped and starts nothing new.")
     draft = make_cluster_draft(body, caller, context.settings)
-    cluster = await context.in_store(context.store.ensure_cluster, draft, utc_now())
+    try:
+        cluster = await context.in_store(context.store.ensure_cluster, draft, utc_now())
+    except StoreError as error:
+        is_paused = await context.in_store(context.store.paused) is not None
+        raise fail(409, "paused" if is_paused else "parent-ended", str(error)) from error
     credential = make_credential(context.keys.service, cluster.id, "scheduler")
     return json_answer(ClusterAnswer(cluster=view_cluster(cluster), credential=credential).model_dump_json())
 

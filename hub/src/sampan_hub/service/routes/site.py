@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
-from sampan_hub import __version__
 from sampan_hub.jobs.admission import allowed_now
 from sampan_hub.service.access import Admin, Asker, Ctx, allow
 from sampan_hub.service.answers import json_answer
@@ -26,6 +26,8 @@ from sampan_hub.service.wire import (
     SizeView,
     WhoamiAnswer,
 )
+
+VERSION = version("sampan-hub")
 
 router = APIRouter(tags=["site"])
 
@@ -95,7 +97,7 @@ async def whoami(caller: Anyone, context: Ctx) -> Response:
         subject=caller.subject,
         owner=caller.owner,
         admin=caller.admin,
-        version=__version__,
+        version=VERSION,
         instance=context.instance,
     )
     return json_answer(answer.model_dump_json())

@@ -73,10 +73,10 @@ async def _wait_for_scheduler(context: Context, job: Job) -> str:
         if latest is None or latest.is_ended or latest.wanted is Wanted.STOP:
             raise _exit(f"{job.id}: the job is no longer wanted.")
         left_s = deadline_s - time.monotonic()
-        if left_s <= 0:
+        if left_s <= 0 or context.revisions.released:
             detail = f"The scheduler of the cluster {cluster.name!r} is not there yet: ask again."
             raise fail(503, "scheduler-starting", detail, retry_after_s=1)
-        await context.revisions.wait_newer(revision, left_s)
+        await context.revisions.wait_change(revision, left_s)
 
 
 def _claim_answer(context: Context, claimed: Claim, scheduler: str | None) -> ClaimAnswer:
