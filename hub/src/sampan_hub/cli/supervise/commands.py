@@ -1,0 +1,85 @@
+"""What the three processes are told: command lines, environments and how to see that each is ready. Pure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from sampan_hub.cli.supervise.ports import Ports
+from sampan_hub.cli.supervise.records import hash_orders
+from sampan_hub.cli.supervise.site import LOOPBACK, Site
+
+HUB_CONFIG = Path(__file__).resolve().parents[4] / "jupyterhub_config.py"
+FOREIGN = ("JUPYTERHUB_", "JPY_", "CONFIGPROXY_", "SAMPAN_")
+"""Variables of somebody else's hub (`sampan up` in a notebook's terminal) that ours must not take for its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One process to keep. `secret_env` is for it alone and never in its command line."""
+
+    name: str
+    argv: tuple[str, ...]
+    ready_port: int
+    ready_path: str
+    secret_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ready_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def make_commands(site: Site, ports: Ports, node: Path, proxy_script: Path, proxy_token: str) -> list[Command]:
+    """Proxy, hub and service, in the order in which they are best started."""
+    base = site.base_path
+    return [
+        Command(
+            "proxy",
+            (str(node), str(proxy_script), *_proxy_options(site, ports)),
+            ports.proxy_api,
+            "/api/routes",
+            secret_env={"CONFIGPROXY_AUTH_TOKEN": proxy_token},
+            ready_headers={"Authorization": f"token {proxy_token}"},
+        ),
+        Command(
+            "hub",
+            (sys.executable, "-P", "-m", "jupyterhub", "-f", str(HUB_CONFIG)),
+            ports.hub,
+            f"{base}hub/health",
+        ),
+        Command(
+            "service",
+            (sys.executable, "-P", "-m", "sampan_hub.service", "--port", str(ports.service)),
+            ports.service,
+            f"{base}services/sampan/healthz",
+        ),
+    ]
+
+
+def _proxy_options(site: Site, ports: Ports) -> list[str]:
+    endpoint = site.endpoint
+    options = [
+        f"--ip={endpoint.host}",
+        f"--port={ports.public}",
+        f"--api-ip={LOOPBACK}",
+        f"--api-port={ports.proxy_api}",
+        f"--error-target=http://{LOOPBACK}:{ports.hub}{site.base_path}hub/error",
+    ]
+    if site.settings.tls is not None:
+        options += [f"--ssl-cert={site.settings.tls.certificate}", f"--ssl-key={site.settings.tls.key}"]
+    return options
+
+
+def make_environment(inherited: Mapping[str, str], site: Site, command: Command) -> dict[str, str]:
+    """What the process sees: ours, less what belongs to another hub."""
+    own = {key: value for key, value in inherited.items() if not key.startswith(FOREIGN)}
+    if site.settings_file is not None:
+        own["SAMPAN_CONFIG"] = str(site.settings_file)
+    own["PATH"] = f"{Path(sys.executable).parent}:{own.get('PATH', '/usr/local/bin:/usr/bin:/bin')}"
+    own["PYTHONUNBUFFERED"] = "1"
+    return {**own, **command.secret_env}
+
+
+def orders_of(command: Command, settings_text: str) -> str:
+    """Another value than the one on record means: this process works by other settings or another version."""
+    return hash_orders(installed_version("sampan-hub"), settings_text, *command.argv)

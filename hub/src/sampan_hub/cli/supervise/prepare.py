@@ -1,0 +1,80 @@
+"""What must be true before anything is started; otherwise one sentence with the remedy."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from sampan_hub.cli.supervise.records import make_own_record, write_record
+from sampan_hub.cli.supervise.site import Site
+from sampan_hub.settings.keyfiles import KeyFileError, ensure_key_files
+
+MINIMUM_FREE_BYTES = 50 * 1024 * 1024
+
+
+class CannotStart(Exception):
+    """`sampan up` cannot go on: what is in the way, and what to do about it."""
+
+
+def ensure_state(site: Site) -> None:
+    """The state folder, its parts and the keys exist and are private; raises CannotStart."""
+    root = site.paths.root
+    try:
+        for folder in (root, site.paths.run, site.paths.log, site.paths.links, site.paths.jobs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if root.stat().st_uid != os.geteuid():
+            raise CannotStart(f"{root} belongs to another user: run as that user, or set another `state_dir`.")
+        if root.stat().st_mode & 0o077:
+            raise CannotStart(f"{root} can be entered by others: run `chmod 700 {root}`.")
+        free = shutil.disk_usage(root).free
+        if free < MINIMUM_FREE_BYTES:
+            raise CannotStart(f"The disk of {root} is full ({free >> 20} MiB left): make room, or move `state_dir`.")
+        _write_something(site.paths.run / ".probe")
+        ensure_key_files(site.paths)
+    except KeyFileError as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        raise CannotStart(_explain(root, error)) from error
+
+
+def _write_something(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, b"x" * 4096)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
+def _explain(root: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk of {root} is full: make room, or set `state_dir` in sampan.yaml to a folder elsewhere."
+    what = f"{error.filename or root}: {error.strerror or error}"
+    return f"The state folder cannot be written ({what}): run in a folder of your own, or set `state_dir`."
+
+
+def take_lock(site: Site) -> int | None:
+    """The lock that one `sampan up` holds while it lives; None when another holds it."""
+    lock = os.open(site.paths.run / "up.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    write_record(site.paths.run / "up.json", make_own_record("up"))
+    return lock
+
+
+def find_proxy() -> tuple[Path, Path]:
+    """The node and the proxy's script that `make up` installed beside this Python; raises CannotStart."""
+    folder = Path(sys.prefix) / "node"
+    script = folder / "node_modules" / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
+    own = folder / "bin" / "node"
+    node = str(own) if own.exists() else shutil.which("node")
+    if node is None or not script.exists():
+        raise CannotStart(f"The proxy is not installed in {folder}: run `make up`, which installs it.")
+    return Path(node), script

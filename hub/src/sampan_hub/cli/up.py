@@ -1,0 +1,107 @@
+"""`sampan up`: serve until told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from sampan_hub.cli.supervise import console
+from sampan_hub.cli.supervise.commands import make_commands
+from sampan_hub.cli.supervise.http import NotAnswering
+from sampan_hub.cli.supervise.jobs import JobsClient, count_busy_kernels
+from sampan_hub.cli.supervise.links import make_own_address
+from sampan_hub.cli.supervise.ports import Ports, is_free, read_ports, settle_ports
+from sampan_hub.cli.supervise.prepare import CannotStart, ensure_state, find_proxy, take_lock
+from sampan_hub.cli.supervise.processes import is_running
+from sampan_hub.cli.supervise.site import Site, load_site
+from sampan_hub.cli.supervise.supervisor import Supervisor
+from sampan_hub.settings.findings import SettingsError
+from sampan_hub.settings.keyfiles import read_key
+
+JOBS_STOP_S = 10.0
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The settings file.")
+@click.pass_obj
+def up(given: Path | None, config: Path | None) -> None:
+    """Serve: run proxy, hub and service, and keep them running until Ctrl-C."""
+    try:
+        site = load_site(config or given)
+        ensure_state(site)
+        lock = take_lock(site)
+        if lock is None:
+            _say_already_running(site)
+            return
+        code = _serve(site)
+    except SettingsError as error:
+        raise console.Failure(str(error)) from error
+    except CannotStart as error:
+        raise console.Failure(str(error)) from error
+    sys.stdout.flush()
+    os._exit(code)  # threads that still wait for an answer must not hold the terminal
+
+
+def _say_already_running(site: Site) -> None:
+    console.say("already running")
+    console.say_link(make_own_address(site))
+
+
+def _serve(site: Site) -> int:
+    console.warn_of_policy(site)
+    node, script = find_proxy()
+    running = {name for name in ("proxy", "hub", "service") if is_running(site.paths.run, name)}
+    _check_public_port(site, "proxy" in running)
+    ports = settle_ports(
+        site.ports_file, site.endpoint.port, running | ({"proxy_api"} if "proxy" in running else set())
+    )
+    token = read_key(site.paths.key("proxy-token")).decode()
+    commands = make_commands(site, ports, node, script, token)
+    supervisor = Supervisor(site, ports, commands, console.say)
+    return asyncio.run(
+        supervisor.run(
+            announce=lambda: console.say_link(make_own_address(site)),
+            stop_jobs=lambda is_given_up: _stop_jobs(site, ports, is_given_up),
+        )
+    )
+
+
+def _check_public_port(site: Site, is_ours: bool) -> None:
+    endpoint = site.endpoint
+    kept = read_ports(site.ports_file)
+    if is_ours and kept is not None and kept.public == endpoint.port:
+        return
+    if not is_free(endpoint.host, endpoint.port):
+        raise CannotStart(
+            f"Port {endpoint.port} on {endpoint.host} is taken or not allowed: "
+            f"end what listens there, or set `url:` in sampan.yaml to another port."
+        )
+
+
+def _stop_jobs(site: Site, ports: Ports, is_given_up: Callable[[], bool]) -> None:
+    """A laptop's Ctrl-C: says what is lost, asks all jobs to stop, says which did not in time."""
+    client = JobsClient(site, ports)
+    try:
+        jobs, _ = client.list_unended()
+        if not jobs:
+            return
+        console.say(_describe(jobs, count_busy_kernels(site, ports)) + "; stopping (Ctrl-C again: at once)")
+        left = client.stop_all(JOBS_STOP_S, "sampan up was ended", is_given_up, console.say)
+    except NotAnswering as error:
+        console.say(f"jobs could not be stopped ({error}); `sampan down --jobs` does it later")
+        return
+    if left:
+        console.say(f"{len(left)} jobs have not ended yet; `sampan down --jobs` ends them")
+
+
+def _describe(jobs: list[dict[str, object]], busy: int | None) -> str:
+    notebooks = sum(job["kind"] == "notebook" for job in jobs)
+    kernels = "kernels not counted" if busy is None else f"{busy} busy kernel{'' if busy == 1 else 's'}"
+    return (
+        f"ending: {notebooks} notebook{'' if notebooks == 1 else 's'} ({kernels}), {len(jobs) - notebooks} other jobs"
+    )
