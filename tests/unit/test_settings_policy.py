@@ -109,6 +109,11 @@ def test_refusals_say_place_cause_and_remedy() -> None:
     ]
 
 
+def test_a_missing_key_is_reported_where_its_cause_stands() -> None:
+    assert refused("# ours\nprofile: site\n")[0].startswith("sampan.yaml:2:10 isolation – several people")
+    assert refused("# ours\nlogin: {class: github}\n")[0].startswith("sampan.yaml:2:8 isolation – several people")
+
+
 def red(text: str, people: int = 1) -> list[str]:
     return [finding.key for finding in warnings(settings_of(text), people)]
 

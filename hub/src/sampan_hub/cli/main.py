@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
             return None
         module, function = entry.target.split(":")
         command: click.Command = getattr(importlib.import_module(module), function)
-        if not any(parameter.name == _CONFIG for parameter in command.params):
+        if not any("--config" in parameter.opts for parameter in command.params):
             command.params.append(_config_option())
         return command
 

@@ -40,12 +40,11 @@ def with_key(text: str, key: tuple[str, ...], value: Any) -> str:
     yaml.preserve_quotes = True
     yaml.width = 4096
     data, indent, offset = load_yaml_guess_indent(text, yaml=yaml) if text.strip() else (None, None, None)
-    yaml.map_indent, yaml.sequence_indent, yaml.sequence_dash_offset = (
-        2,
-        indent or 4,
-        offset if offset is not None else 2,
-    )
+    offset = 2 if offset is None else offset
+    yaml.map_indent, yaml.sequence_indent, yaml.sequence_dash_offset = indent or 2, offset + 2, offset
     root = data if data is not None else CommentedMap()
+    if not isinstance(root, CommentedMap):
+        raise EditError("the file holds no keys and values")
     section = root
     for depth, part in enumerate(key[:-1]):
         if section.get(part) is None:

@@ -26,9 +26,9 @@ class Source:
     values: dict[KeyPath, Position] = field(default_factory=dict)
 
     def at(self, path: KeyPath, *, key: bool = False) -> Position | None:
-        """The position of the value (or key) at `path`, else of the nearest one around it."""
+        """The position of the value (or key) at `path`, else of the nearest section around it that has a name."""
         first, second = (self.keys, self.values) if key else (self.values, self.keys)
-        for length in range(len(path), -1, -1):
+        for length in range(len(path), min(len(path), 1) - 1, -1):
             found = first.get(path[:length]) or second.get(path[:length])
             if found is not None:
                 return found
@@ -76,8 +76,10 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
-def made(source: Source | None, path: KeyPath, text: str, *, remedy: str = "", key: bool = False) -> Finding:
-    """A finding about `path`, with its place when there is a file."""
+def made(
+    source: Source | None, path: KeyPath, text: str, *, remedy: str = "", key: bool = False, at: KeyPath | None = None
+) -> Finding:
+    """A finding about `path`, with its place when there is a file: that of `at` for a key that is missing."""
     if source is None:
         return Finding(dotted(path), text, remedy=remedy)
-    return Finding(dotted(path), text, source.file, source.at(path, key=key), remedy)
+    return Finding(dotted(path), text, source.file, source.at(path if at is None else at, key=key), remedy)

@@ -172,4 +172,6 @@ def _sharing(settings: Settings) -> Iterator[Finding]:
 
 def _isolation_missing(settings: Settings) -> Finding:
     text = "several people would share one system user, and could read each other's files and memory"
-    return made(settings.source, ("isolation",), text, remedy="set `isolation: none` if they trust each other")
+    cause = "profile" if settings.profile == "site" else "login"
+    remedy = "set `isolation: none` if they trust each other"
+    return made(settings.source, ("isolation",), text, remedy=remedy, at=(cause,))
