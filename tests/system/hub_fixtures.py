@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import getpass
+import html
+import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
+from sampan_hub.identity.links import make_link
+from sampan_hub.jobs.keys import make_credential
 from sampan_hub.settings.keyfiles import ensure_key_files, read_key
 from sampan_hub.settings.paths import StatePaths
+from tests.judge.processes import processes_with_key
 from tests.support.installation import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +76,18 @@ class Site:
         process = self.processes.pop(name)
         process.kill()
         process.wait()
+
+    def notebook_pids(self) -> list[int]:
+        """The processes of this installation's notebooks."""
+        instance = (self.paths.root / "instance").read_text().strip()
+        return [process.pid for process in processes_with_key(instance)]
+
+    def end_jobs(self) -> None:
+        """Kill what runs under this installation's keys, should a test have failed half way."""
+        if (self.paths.root / "instance").exists():
+            for pid in self.notebook_pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
@@ -129,8 +150,6 @@ def find_node() -> str:
 
 
 def _answers(port: int, path: str) -> bool:
-    import http.client
-
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", path)
@@ -149,6 +168,7 @@ def running_site(folder: Path, settings: str = "", *, names: tuple[str, ...]) ->
         yield site
     finally:
         site.stop()
+        site.end_jobs()
 
 
 class Browser:
@@ -169,3 +189,106 @@ class Browser:
         url = path if "://" in path else f"{self.site.url}{path}"
         async with self.session.get(url, **options) as answer:
             return answer.status, str(answer.url), await answer.text()
+
+    async def enter(self, name: str) -> None:
+        """Log in by a fresh link."""
+        status, url, _ = await self.get(f"/hub/link?token={make_link(self.site.paths, name, 'once')}")
+        assert status == 200, url
+
+    async def send_form(self, path: str, fields: dict[str, str]) -> tuple[int, str, str]:
+        """Open the page at `path`, fill in its form and send it where it says."""
+        _, url, body = await self.get(path)
+        found = re.search(r'action="([^"]+)"\s+method="post"', body)
+        assert found, body
+        target = str(URL(url).join(URL(html.unescape(found[1]))))
+        async with self.session.post(target, data=fields) as answer:
+            return answer.status, str(answer.url), await answer.text()
+
+
+class Hub:
+    """JupyterHub's REST API with the command line's token, and the service's with the hub's credential."""
+
+    def __init__(self, site: Site, name: str | None = None) -> None:
+        self.site = site
+        self.name = name or getpass.getuser()
+        self.session = aiohttp.ClientSession()
+
+    async def __aenter__(self) -> Hub:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.session.close()
+
+    async def call(self, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"token {token or self.site.cli_token}"}
+        async with self.session.request(method, f"{self.site.url}/hub/api{path}", json=body, headers=headers) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text.startswith(("{", "[")) else text
+
+    async def start(self, options: dict[str, Any] | None = None, server: str = "") -> int:
+        status, body = await self.call("POST", self._server(server), options or {})
+        assert status in (201, 202), body
+        return status
+
+    async def stop(self, server: str = "") -> int:
+        status, body = await self.call("DELETE", self._server(server))
+        assert status in (202, 204), body
+        return status
+
+    async def server(self, server: str = "") -> dict[str, Any]:
+        """The server as the hub shows it; empty when it is not active."""
+        _, user = await self.call("GET", f"/users/{self.name}")
+        return dict(user["servers"].get(server, {}))
+
+    async def is_ready(self, server: str = "") -> bool:
+        return bool((await self.server(server)).get("ready"))
+
+    async def is_known(self) -> bool:
+        """Whether the hub answers through the proxy."""
+        return (await self.call("GET", "/"))[0] == 200
+
+    async def server_tokens(self) -> list[dict[str, Any]]:
+        """The tokens that JupyterHub made for servers of this person."""
+        _, tokens = await self.call("GET", f"/users/{self.name}/tokens")
+        return [token for token in tokens["api_tokens"] if token["note"].startswith("Server at")]
+
+    async def routes(self) -> set[str]:
+        _, routes = await self.call("GET", "/proxy")
+        return set(routes)
+
+    async def jobs(self) -> list[dict[str, Any]]:
+        """Every notebook that has not ended, as the service shows it."""
+        key = read_key(self.site.paths.key("service.key"))
+        headers = {"Authorization": f"Bearer {make_credential(key, 'hub', 'hub')}"}
+        url = f"http://127.0.0.1:{self.site.ports['service']}/services/sampan/api/v1/jobs?kind=notebook"
+        async with self.session.get(url, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            return [job for job in (await answer.json())["jobs"] if job["state"] != "ended"]
+
+    async def service_post(self, path: str, body: Any) -> Any:
+        key = read_key(self.site.paths.key("service.key"))
+        headers = {"Authorization": f"Bearer {make_credential(key, 'hub', 'hub')}"}
+        url = f"http://127.0.0.1:{self.site.ports['service']}/services/sampan/api/v1{path}"
+        async with self.session.post(url, json=body, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    async def answers(self, server: str = "") -> bool:
+        """Whether the server itself answers through the proxy."""
+        path = f"/user/{self.name}/{server + '/' if server else ''}api/status"
+        token = (await self.call("POST", f"/users/{self.name}/tokens", {"expires_in": 60}))[1]["token"]
+        async with self.session.get(self.site.url + path, headers={"Authorization": f"token {token}"}) as answer:
+            return answer.status == 200
+
+    def _server(self, server: str) -> str:
+        return f"/users/{self.name}/servers/{server}" if server else f"/users/{self.name}/server"
+
+
+async def until(condition: Callable[[], Awaitable[Any]], what: str, timeout_s: float = 20) -> Any:
+    """The first true answer, asked ten times a second; TimeoutError names what was waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := await condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout_s} s")
+        await asyncio.sleep(0.1)
+    return value

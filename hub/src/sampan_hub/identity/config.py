@@ -109,6 +109,7 @@ def _apply_service(c: Config, paths: StatePaths, ports: PortsLike) -> None:
             "url": f"http://127.0.0.1:{ports.service}",
             "api_token": read_key(paths.key("service-token")).decode(),
             "oauth_no_confirm": True,
+            "timeout": 1,  # how long the hub keeps people waiting for a service that is away; by default half a minute
         },
         {"name": "sampan-cli", "api_token": read_key(paths.key("cli-token")).decode(), "display": False},
     ]
