@@ -66,7 +66,7 @@ def test_set_makes_the_file_private_and_then_keeps_what_is_in_it(folder: Path) -
     run("set", "admins", "[ana, ben]")
     assert file.read_text() == "# mine\nlimits:\n  user:\n    cores: 8\nadmins: [ana, ben]\n"
     run("set", "profile", "site")
-    assert "still to be put right: sampan.yaml:5:10 isolation" in run("set", "currency", "EUR").stderr
+    assert "still to be put right: sampan.yaml:6:10 isolation" in run("set", "currency", "EUR").stderr
 
 
 @pytest.mark.parametrize(

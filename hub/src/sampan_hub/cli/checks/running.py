@@ -116,14 +116,18 @@ def _service_trouble(site: Site, ports: Ports) -> str | None:
 
 
 def check_service_findings(site: Site) -> Iterator[Trouble]:
-    """What the service found: jobs that are not ours, leftovers on the backends, lost jobs."""
+    """What the service found: jobs that are not ours, leftovers on the backends, lost jobs; and a pause."""
     if read_alive(record_path(site.paths.run, "service")) is None:
         return
+    api = Api(site)
     try:
-        answer = Api(site).get("findings")
+        found, sentence = api.get("findings")["findings"], api.get("pause")["sentence"]
     except ApiError as error:
-        yield Trouble(f"what the service has found cannot be read: {error.message}", "see the log of the service")
+        log = site.paths.log / "service.log"
+        yield Trouble(f"what the service has found cannot be read: {error.message}", f"see {log}")
         return
-    for finding in answer["findings"]:
+    if sentence is not None:
+        yield Trouble(f"new work is refused: {sentence}", "run `sampan resume`")
+    for finding in found:
         where = f" (backend {finding['backend']})" if finding.get("backend") else ""
         yield Trouble(finding["text"] + where, finding["remedy"])
