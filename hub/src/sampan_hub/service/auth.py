@@ -32,7 +32,14 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
+        """Whether it may see and stop everybody's work."""
         return self.admin or self.kind == "hub"
+
+    @property
+    def called(self) -> str:
+        """How a job's owner reads of it: `Stopped by ...`."""
+        names = {"hub": "the hub", "admin": "an administrator", "notebook": "its notebook", "scheduler": "its cluster"}
+        return names.get(self.kind, self.subject)
 
 
 class Authenticator:

@@ -82,9 +82,9 @@ async def end(cluster_id: str, caller: Asker, context: Ctx) -> Response:
     cluster = await context.in_store(
         context.store.end_cluster,
         cluster_id,
-        by=f"{caller.kind}:{caller.subject}",
+        by=caller.called,
         code="closed",
-        text="Closed by its host." if caller.kind == "scheduler" else "Closed by its owner.",
+        text="Closed." if caller.kind == "scheduler" else f"Closed by {caller.called}.",
         now=utc_now(),
     )
     return _answer(cluster)

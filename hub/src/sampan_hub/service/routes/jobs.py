@@ -147,8 +147,7 @@ def _stop(context: Context, body: StopRequest, caller: Caller) -> str:
     store = context.store
     stoppable = {job.id for job in _jobs(context, body.ids) if stops_job(caller, job)}
     wanted = [job_id for job_id in dict.fromkeys(body.ids) if job_id in stoppable]
-    by = f"{caller.kind}:{caller.subject}"
-    stopped = store.stop(wanted, by=by, reason=body.reason, now=utc_now()) if wanted else {}
+    stopped = store.stop(wanted, by=caller.called, reason=body.reason, now=utc_now()) if wanted else {}
     items = [_stop_item(job_id, stopped.get(job_id)) for job_id in dict.fromkeys(body.ids)]
     return StopAnswer(items=items, revision=store.revision()).model_dump_json()
 
