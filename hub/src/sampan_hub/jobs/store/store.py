@@ -63,7 +63,7 @@ class Store:
             if recorded is not None:
                 return str(recorded)
             instance = proposed or make_instance_id()
-            tx.conn.execute(sa.insert(site).values(only=1, instance=instance, revision=0))
+            tx.conn.execute(sa.insert(site).values(single=1, instance=instance, revision=0))
             return instance
 
     def check(self) -> None:

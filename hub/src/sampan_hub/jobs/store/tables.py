@@ -52,11 +52,11 @@ def _time(name: str, *, nullable: bool = True) -> sa.Column[Any]:
 site = sa.Table(
     "site",
     metadata,
-    sa.Column("only", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("single", sa.Integer, primary_key=True, autoincrement=False),
     _text("instance"),
     _integer("revision"),
     _text("paused", nullable=True),
-    sa.CheckConstraint("only = 1", name="one_row"),
+    sa.CheckConstraint("single = 1", name="one_row"),
 )
 """The single row: who we are and the revision counter."""
 

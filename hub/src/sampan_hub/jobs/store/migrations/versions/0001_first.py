@@ -135,12 +135,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "site",
-        sa.Column("only", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("single", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("instance", sa.Text(), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("paused", sa.Text(), nullable=True),
-        sa.CheckConstraint("only = 1", name=op.f("ck_site_one_row")),
-        sa.PrimaryKeyConstraint("only", name=op.f("pk_site")),
+        sa.CheckConstraint("single = 1", name=op.f("ck_site_one_row")),
+        sa.PrimaryKeyConstraint("single", name=op.f("pk_site")),
     )
     op.create_table(
         "job_events",
