@@ -233,8 +233,12 @@ class HostCluster(SpecCluster):
         self.notes.append({"number": self.note_count, "kind": kind, "text": text, **facts})
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        """Dask's own handling re-creates a lost worker under its old name; here the feed decides."""
-        Cluster._update_worker_status(self, op, msg)
+        """Dask's own handling re-creates a lost worker under its old name; here the feed decides.
+
+        A worker that was let go while it registered is removed without ever having been added: no error.
+        """
+        if op == "add" or msg in self.scheduler_info["workers"]:
+            Cluster._update_worker_status(self, op, msg)
 
     # Rest.
 
