@@ -137,7 +137,11 @@ def test_processes_none_some_all(site: Site) -> None:
     assert texts(running.check_processes(site)) == ["Sampan does not run here"]
     for name in ("proxy", "hub"):
         write_record(site.paths.run / f"{name}.json", make_own_record("x"))
-    assert texts(running.check_processes(site)) == ["the service does not run"]
+    assert texts(running.check_processes(site)) == [
+        "the service does not run",
+        "`sampan up` does not run: what ends now is not started again",
+    ]
+    write_record(site.paths.run / "up.json", make_own_record("up"))
     write_record(site.paths.run / "service.json", make_own_record("x"))
     assert texts(running.check_processes(site)) == []
 

@@ -15,6 +15,7 @@ from sampan_hub.cli.main import main
 from sampan_hub.cli.supervise.http import NotAnswering, Reply, call
 from sampan_hub.cli.supervise.ports import settle_ports
 from sampan_hub.cli.supervise.prepare import ensure_state
+from sampan_hub.cli.supervise.records import make_own_record, write_record
 from sampan_hub.cli.supervise.site import Site, load_site
 from sampan_hub.jobs.keys import make_credential
 from sampan_hub.settings.keyfiles import read_key
@@ -29,6 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "sampan.yaml").write_text(f"url: http://127.0.0.1:{port}/\nbackends: {{pretend: {{kind: fake}}}}\n")
     site = load_site(folder / "sampan.yaml")
     ensure_state(site)
+    write_record(site.paths.run / "up.json", make_own_record("up"))
     ports = settle_ports(site.ports_file, port, set())
     service = [sys.executable, "-P", "-m", "sampan_hub.service", "--port", str(ports.service)]
     launch = [sys.executable, "-P", "-m", "sampan_hub.cli.supervise.launch", str(site.paths.run), "service", "x", "--"]

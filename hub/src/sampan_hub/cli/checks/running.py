@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_S = 5.0
 
 
 def check_processes(site: Site) -> Iterator[Trouble]:
-    """Each of the three runs; when none does, that is one finding, not three."""
+    """Each of the three runs, and `sampan up` watches over them; when none runs, that is one finding, not four."""
     run = site.paths.run
     dead = [name for name in PROCESSES if read_alive(record_path(run, name)) is None]
     if len(dead) == len(PROCESSES):
@@ -29,6 +29,9 @@ def check_processes(site: Site) -> Iterator[Trouble]:
         return
     for name in dead:
         yield Trouble(f"the {name} does not run", f"run `sampan up`; why it ended: {site.paths.log / name}.log")
+    if read_alive(record_path(run, "up")) is None:
+        remedy = "run `sampan up`: it takes over what runs"
+        yield Trouble("`sampan up` does not run: what ends now is not started again", remedy)
 
 
 def check_other_users_of_folder(site: Site) -> Iterator[Trouble]:
