@@ -11,7 +11,7 @@ from sampan_hub.identity.feed import Feed
 from sampan_hub.identity.notebooks import Notebook, find_open
 from sampan_hub.identity.refusals import SpawnRefused
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 """How long a start waits for a service that is just being restarted, before it refuses."""
 RETRY_S = 0.5
 ASK_AGAIN_S = 2.0
