@@ -68,14 +68,17 @@ async def until(condition: Callable[[], bool], what: str, limit_s: float = 20) -
 
 def processes_of(job_id: str) -> list[int]:
     """Living processes that carry this job's mark, found without the backend."""
-    mark = f"SAMPAN_JOB={job_id}".encode()
+    return _carrying(f"SAMPAN_JOB={job_id}".encode())
+
+
+def _carrying(mark: bytes) -> list[int]:
     found = []
     for pid, stat in procfs.all_stats().items():
         try:
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if mark in variables and stat.is_alive:
+        if stat.is_alive and any(variable.startswith(mark) for variable in variables):
             found.append(pid)
     return found
 
@@ -125,13 +128,12 @@ class LocalJobs:
         return output
 
     async def close(self) -> None:
-        listing = await self.backend.observe()
-        for job in listing.jobs:
-            deadline = time.monotonic() + 20
-            while processes_of(job.job_id):
-                assert time.monotonic() < deadline, f"{job.job_id} does not end: {processes_of(job.job_id)}"
-                await self.backend.cancel([job.job_id])
-                await asyncio.sleep(0.05)
+        deadline = time.monotonic() + 30
+        while pids := _carrying(f"SAMPAN_JOB={self.instance}.".encode()):
+            assert time.monotonic() < deadline, f"these processes do not end: {pids}"
+            jobs = (await self.backend.observe()).jobs
+            await self.backend.cancel([job.job_id for job in jobs if job.phase is not Phase.ENDED])
+            await asyncio.sleep(0.02)
 
 
 def find(listing: Listing, job_id: str) -> Observed | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sampan_hub.backends.base import BackendError, Phase
+from sampan_hub.backends.local.shim import procfs
 from sampan_hub.jobs.keys import is_signed, make_job_id
 from sampan_hub.jobs.model import Kind, Resources
 from tests.contract.local_jobs import SIGNING_KEY, LocalJobs, make_spec, processes_of, python
@@ -99,10 +99,19 @@ async def test_its_keeper_carries_nothing_of_the_services_environment(
     monkeypatch.setenv("SAMPAN_SECRET", "hush")
     job_id = await jobs.start()
     (main,) = processes_of(job_id)
-    keeper = int(Path(f"/proc/{main}/stat").read_text().rpartition(")")[2].split()[1])
-    assert Path(f"/proc/{keeper}/comm").read_text().strip() == "sampan-shim"
-    assert b"hush" not in Path(f"/proc/{keeper}/environ").read_bytes()
-    assert not [fd for fd in Path(f"/proc/{keeper}/fd").iterdir() if "socket" in os.readlink(fd)]
+    command, environment, open_files = _parent_of(main)
+    assert command == "sampan-shim"
+    assert b"hush" not in environment
+    assert not [name for name in open_files if "socket" in name]
+
+
+def _parent_of(pid: int) -> tuple[str, bytes, list[str]]:
+    """Command, environment and open files of this process's parent."""
+    stat = procfs.read_stat(pid)
+    assert stat is not None
+    parent = Path(f"/proc/{stat.parent}")
+    open_files = [str(descriptor.readlink()) for descriptor in (parent / "fd").iterdir()]
+    return (parent / "comm").read_text().strip(), (parent / "environ").read_bytes(), open_files
 
 
 async def test_what_the_program_inherits(jobs: LocalJobs, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampan_hub.backends.local.shim.procfs import PROC
+from sampan_hub.backends.local.shim.procfs import PROC, all_pids
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _LISTEN = "0A"
@@ -66,11 +66,9 @@ def holds_all(pids: Iterable[int], inodes: set[int]) -> bool:
     """Whether every one of these sockets is open in one of these processes, and in no other that can be seen."""
     own = set(pids)
     held: set[int] = set()
-    for entry in os.scandir(PROC):
-        if not entry.name.isdigit():
-            continue
-        here = inodes & _socket_inodes(int(entry.name))
-        if here and int(entry.name) not in own:
+    for pid in all_pids():
+        here = inodes & _socket_inodes(pid)
+        if here and pid not in own:
             return False
         held |= here
     return held == inodes

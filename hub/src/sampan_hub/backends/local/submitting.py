@@ -28,7 +28,7 @@ def submit(root: Path, instance: str, batch: Sequence[JobSpec], stop_grace_s: fl
     """See `Backend.submit`. Raises when no job of the batch could be started; then nothing of it is left."""
     refused = {job.job_id: reason for job in batch if (reason := _why_refused(job, instance)) is not None}
     wanted = [job for job in batch if job.job_id not in refused]
-    published = _publish_all(root, wanted, stop_grace_s)
+    published = publish_all(root, wanted, stop_grace_s)
     held = {job.job_id for job in wanted if files.has_settled(root / job.job_id)}
     to_start = [job.job_id for job in wanted if job.job_id not in held]
     problems = launch(root, to_start, timeout_s) if to_start else {}
@@ -53,7 +53,7 @@ def _why_refused(job: JobSpec, instance: str) -> Reason | None:
     return None
 
 
-def _publish_all(root: Path, batch: Iterable[JobSpec], stop_grace_s: float) -> set[str]:
+def publish_all(root: Path, batch: Iterable[JobSpec], stop_grace_s: float) -> set[str]:
     """Give every job its folder; the ids of those that had none. Either all could be prepared or none is left."""
     prepared: dict[str, Path] = {}
     try:

@@ -66,17 +66,21 @@ def boot_id() -> str:
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
+def all_pids() -> list[int]:
+    """Every process that can be seen."""
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+
+
 def all_stats() -> dict[int, Stat]:
-    """Every process that can be seen, by pid."""
-    pids = (int(entry.name) for entry in os.scandir(PROC) if entry.name.isdigit())
-    return {pid: stat for pid in pids if (stat := read_stat(pid)) is not None}
+    """What `/proc` says of every process that can be seen, by pid."""
+    return {pid: stat for pid in all_pids() if (stat := read_stat(pid)) is not None}
 
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     try:
-        for task in os.scandir(PROC / str(pid) / "task"):
-            found.extend(int(child) for child in (Path(task.path) / "children").read_bytes().split())
+        for task in (PROC / str(pid) / "task").iterdir():
+            found.extend(int(child) for child in (task / "children").read_bytes().split())
     except (FileNotFoundError, ProcessLookupError):
         pass  # it ended while being read: its children are now somebody else's
     return found
