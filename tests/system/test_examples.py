@@ -6,45 +6,21 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.support.installation import Installation, wait_until
 from tests.support.kernels import Kernel, Result
+from tests.support.servers import Server, running_server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running notebook server and a token that may use it."""
-
-    installation: Installation
-    name: str
-    token: str
-
-    @property
-    def url(self) -> str:
-        return f"{self.installation.url}/user/{self.name}"
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    installation = Installation(tmp_path_factory.mktemp("examples") / "site")
-    try:
-        installation.start()
-        name = installation.run("user", "list").stdout.split()[0]
-        token = installation.token(name)
-        status, body = installation.call("POST", f"/hub/api/users/{name}/server", token, {})
-        assert status in (201, 202), body
-        answers = f"/user/{name}/api/status"
-        wait_until(lambda: installation.call("GET", answers, token)[0] == 200, 60, "the server answers")
-        yield Server(installation, name, token)
-    finally:
-        installation.stop()
+    with running_server(tmp_path_factory.mktemp("examples")) as running:
+        yield running
 
 
 def read_cells(name: str) -> list[str]:
@@ -73,18 +49,12 @@ def numbers(text: str) -> dict[str, int]:
     return {label: int(number.replace(",", "")) for label, number in found}
 
 
-def running_clusters(server: Server) -> list[str]:
-    status, models = server.installation.call("GET", f"/user/{server.name}/dask/clusters", server.token)
-    assert status == 200
-    return [model["name"] for model in models]
-
-
 @pytest.mark.timeout(300)
 async def test_start(server: Server) -> None:
     results = await run(server, "start")
     assert results[0].value == str(sum(n * n for n in range(1000)))
     assert "3.14" in results[2].value
-    assert await asyncio.to_thread(running_clusters, server) == []
+    assert await asyncio.to_thread(server.clusters) == []
 
 
 @pytest.mark.timeout(300)
@@ -99,7 +69,7 @@ async def test_flights(server: Server) -> None:
         "miles": 350_217_607,
         "never departed": 8_255,
     }
-    assert await asyncio.to_thread(running_clusters, server) == []
+    assert await asyncio.to_thread(server.clusters) == []
 
 
 @pytest.mark.timeout(300)
@@ -110,4 +80,4 @@ async def test_larger_than_memory(server: Server) -> None:
     assert array > worker
     assert peak < worker
     assert "mean 10.000, standard deviation 2.000" in printed
-    assert await asyncio.to_thread(running_clusters, server) == []
+    assert await asyncio.to_thread(server.clusters) == []
