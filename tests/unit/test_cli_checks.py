@@ -16,16 +16,27 @@ from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from rich.console import Console
 
 from sampan_hub.cli.checks import machine, running, state
+from sampan_hub.cli.checks.login import check_login
+from sampan_hub.cli.checks.tls import check_tls
 from sampan_hub.cli.checks.trouble import Trouble
 from sampan_hub.cli.jobs import describe_state, make_table, render_age
 from sampan_hub.cli.main import main
 from sampan_hub.cli.supervise.prepare import ensure_state
 from sampan_hub.cli.supervise.records import ProcessRecord, make_own_record, write_record
 from sampan_hub.cli.supervise.site import Site, load_site
-from sampan_hub.settings.model import Environment, FakeBackend, Settings
+from sampan_hub.settings.model import ClassLogin, Environment, FakeBackend, Settings, Tls
 
 
 @pytest.fixture
@@ -165,6 +176,72 @@ def test_recorded_processes_that_do_not_answer(site: Site) -> None:
         "the hub does not answer",
         "the service does not answer",
     ]
+
+
+def write_certificate(folder: Path, begins: datetime, ends: datetime, password: bytes | None = None) -> Tls:
+    """A self-signed certificate and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "s.example")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begins, ends)
+    tls = Tls(certificate=folder / "c.pem", key=folder / "k.pem")
+    tls.certificate.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    lock = BestAvailableEncryption(password) if password else NoEncryption()
+    tls.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock))
+    tls.key.chmod(0o600)
+    return tls
+
+
+NOW = datetime(2026, 6, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("begins_days", "ends_days", "said"),
+    [
+        (-10, 90, []),
+        (-90, 5, ["its time ends on 2026-06-20"]),
+        (-90, -5, ["its time ended on 2026-06-10"]),
+        (5, 90, ["is valid from 2026-06-20 only"]),
+    ],
+)
+def test_certificates_in_time(begins_days: int, ends_days: int, said: list[str], tmp_path: Path) -> None:
+    tls = write_certificate(tmp_path, NOW + timedelta(days=begins_days), NOW + timedelta(days=ends_days))
+    found = texts(check_tls(tls, NOW))
+    assert len(found) == len(said)
+    assert all(part in text for part, text in zip(said, found, strict=True))
+
+
+def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
+    year = timedelta(days=365)
+    tls = write_certificate(tmp_path, NOW - year, NOW + year)
+    tls.key.chmod(0o640)
+    assert texts(check_tls(tls, NOW)) == [f"{tls.key} can be read by others"]
+    (tmp_path / "other").mkdir()
+    other = write_certificate(tmp_path / "other", NOW - year, NOW + year)
+    (text,) = texts(check_tls(Tls(certificate=tls.certificate, key=other.key), NOW))
+    assert "cannot be used together" in text
+    tls.certificate.write_text("no certificate")
+    (text,) = texts(check_tls(tls, NOW))
+    assert "cannot be used together" in text
+    tls.certificate.unlink()
+    (text,) = texts(check_tls(tls, NOW))
+    assert "cannot be read" in text
+    (text,) = texts(check_tls(write_certificate(tmp_path, NOW - year, NOW + year, b"pw"), NOW))
+    assert "password" in text
+
+
+def test_the_authenticator_can_be_imported() -> None:
+    def said(name: str) -> list[str]:
+        return texts(check_login(ClassLogin.model_validate({"class": name})))
+
+    assert texts(check_login("links")) == []
+    assert texts(check_login(None)) == []
+    assert said("dummy") == []
+    assert said("Dummy") == []
+    assert said("oauthenticator.generic.GenericOAuthenticator") == []
+    assert said("oauthenticator.generic:GenericOAuthenticator") == []
+    assert said("nonsense") == ["no authenticator is called 'nonsense'"]
+    assert "cannot be imported" in said("oauthenticator.generic.Nonsense")[0]
+    assert "cannot be imported" in said("no.such.Thing")[0]
 
 
 def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,11 @@ def test_missing_references_are_findings_at_their_place(tmp_path: Path) -> None:
     ]
 
 
+def test_variables_that_the_hub_would_not_see_are_refused() -> None:
+    (said,) = errors("database: {env: SAMPAN_DB}", environ={"SAMPAN_DB": "x"})
+    assert said.startswith("sampan.yaml:1:17 database.env – the environment variable SAMPAN_DB does not reach the hub")
+
+
 def test_references_elsewhere_are_no_references() -> None:
     assert errors("url: {env: HOME}") == ["sampan.yaml:1:6 url – expected text, got keys and values"]
 

@@ -77,6 +77,10 @@ def keys(text: str) -> list[str]:
         ("{profile: site, isolation: none, plain_http: true, url: 'http://s.example/'}", ["url"]),
         ("{listen: nonsense}", ["listen", "url", "listen"]),
         ("{backends: {}}", ["backends"]),
+        (
+            "{behind_proxy: [10.0.0.1, '::1', 10.0.0.0/8, proxy.example, 10.0.0.1/8]}",
+            ["behind_proxy[3]", "behind_proxy[4]"],
+        ),
         ("{limits: {raised_by: ' '}}", ["limits.raised_by"]),
         ("{default_size: huge}", ["default_size"]),
         ("{default_environment: other}", ["default_environment"]),
@@ -167,7 +171,7 @@ def test_what_is_no_url(url: str) -> None:
     [
         ("127.0.0.1:80", "127.0.0.1", 80),
         ("[::1]:80", "::1", 80),
-        (":80", "", 80),
+        (":80", "0.0.0.0", 80),
         ("localhost:1", "localhost", 1),
         ("0.0.0.0:65535", "0.0.0.0", 65535),
     ],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from sampan_hub.cli.checks import machine, running, state
+from sampan_hub.cli.checks import login, machine, running, state, tls
 from sampan_hub.cli.checks.trouble import Trouble
 from sampan_hub.cli.config import judge
 from sampan_hub.cli.supervise.site import Site
@@ -42,6 +43,9 @@ def find_troubles(config_path: Path | None) -> Iterator[Trouble]:
     file = find_settings_file(config_path, os.environ, Path.cwd())
     site = Site(settings, file)
     yield from state.check_settings_file(file)
+    yield from login.check_login(settings.login)
+    if settings.tls is not None:
+        yield from tls.check_tls(settings.tls, datetime.now(UTC))
     yield from machine.check_open_files(settings)
     yield from machine.check_environments(settings)
     yield from state.check_state_folder(site.paths)

@@ -15,7 +15,7 @@ class AddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address and port to bind. `host` '' or '0.0.0.0' or '::' is every address."""
+    """An address and port to bind. `host` '0.0.0.0' or '::' is every address."""
 
     host: str
     port: int
@@ -45,13 +45,14 @@ def parse_url(url: str) -> tuple[str, Endpoint, str]:
 
 
 def parse_listen(text: str) -> Endpoint:
-    """`127.0.0.1:8000`, `[::1]:8000`, `:8000` (every address)."""
+    """`127.0.0.1:8000`, `[::1]:8000`, `:8000` (every IPv4 address)."""
     expected = f"expected ADDRESS:PORT such as 127.0.0.1:8000 or [::1]:8000, got {text!r}"
     host, colon, port = text.strip().rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise AddressError(expected)
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if host and host != "localhost":
+    host = host or "0.0.0.0"  # noqa: S104 - what the person wrote; whether it may be bound is `policy`
+    if host != "localhost":
         try:
             ipaddress.ip_address(host)
         except ValueError as error:

@@ -202,7 +202,7 @@ class Settings(Section):
     tls: Tls | None = None
     """Certificate and key, where Sampan's own proxy speaks HTTPS."""
     behind_proxy: tuple[str, ...] = ()
-    """Addresses of the HTTPS proxies in front of Sampan, whose `X-Forwarded-…` headers are believed."""
+    """Addresses or networks of the HTTPS proxies in front of Sampan, whose `X-Forwarded-…` headers are believed."""
     plain_http: bool = Field(default=False, strict=True)
     """Serve other machines without encryption or without a real login. Everything typed can then be read underway."""
     isolation: Literal["none"] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 from sampan_hub.settings.address import AddressError, Endpoint, bind_endpoint, parse_listen, parse_url
@@ -90,6 +91,14 @@ def _is_address(host: str) -> bool:
     return True
 
 
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _references(settings: Settings) -> Iterator[Finding]:
     sizes, environments, projects = set(settings.sizes), set(settings.environments), set(settings.projects)
     named: list[tuple[KeyPath, str, str, set[str]]] = []
@@ -112,6 +121,10 @@ def _values(settings: Settings) -> Iterator[Finding]:
     source = settings.source
     if not settings.backends:
         yield made(source, ("backends",), "no backend: jobs would run nowhere", remedy="name one, or leave it out")
+    for index, address in enumerate(settings.behind_proxy):
+        if not _is_network(address):
+            text = f"expected an address or network such as 10.0.0.1 or 10.0.0.0/24, got {address!r}"
+            yield made(source, ("behind_proxy", index), text)
     if not settings.limits.raised_by.strip():
         yield made(source, ("limits", "raised_by"), "is empty", remedy="say who can raise a limit, or leave it out")
     for name, size in settings.sizes.items():

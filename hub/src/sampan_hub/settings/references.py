@@ -14,6 +14,8 @@ from sampan_hub.settings.units import SecretText
 SECRET_PLACES: tuple[KeyPath, ...] = (("database",), ("hub_database",), ("login", "config"))
 """Where references may stand: at these keys, and anywhere inside them."""
 
+OWN_VARIABLES = ("SAMPAN_", "JUPYTERHUB_", "JPY_", "CONFIGPROXY_")
+"""How the variables begin that `sampan up` keeps from its processes, lest they take another hub's for their own."""
 _SECRET_NAME = re.compile(r"(secret|password|passphrase|private_?key|api_?key|token)s?$", re.IGNORECASE)
 
 
@@ -80,6 +82,10 @@ class References:
         return SecretText(text) if text else self._missing(path, f"{file} is empty")
 
     def _variable(self, name: str, path: KeyPath) -> SecretText:
+        if name.startswith(OWN_VARIABLES):
+            reserved = ", ".join(OWN_VARIABLES)
+            text = f"the environment variable {name} does not reach the hub: {reserved} are reserved beginnings"
+            return self._missing(path, text)
         text = self.environ.get(name, "")
         return SecretText(text) if text else self._missing(path, f"the environment variable {name} is not set")
 

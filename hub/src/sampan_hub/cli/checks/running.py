@@ -92,7 +92,7 @@ def check_answers(site: Site) -> Iterator[Trouble]:
 
 def _proxy_trouble(site: Site, ports: Ports) -> str | None:
     host = site.endpoint.host
-    host = {"": LOOPBACK, "0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     try:
         socket.create_connection((host, ports.public), CONNECT_TIMEOUT_S).close()
         token = read_key(site.paths.key("proxy-token")).decode()
