@@ -11,14 +11,15 @@ from typing import Any
 from jupyterhub import __version__
 from jupyterhub.objects import Server
 from jupyterhub.spawner import Spawner
-from tornado.util import TimeoutError as TornadoTimeout
 
 from sampan_hub.identity.following import ASK_AGAIN_S, FollowingSpawner
 from sampan_hub.identity.notebooks import describe_end
 from sampan_hub.identity.refusals import SpawnRefused
 
-ATTEMPT_S = 2.0
-"""How long one wait for the server's HTTP answer lasts; at a restart also the only one."""
+ATTEMPT_S = 30.0
+"""How long one wait for a starting server's HTTP answer lasts, before the next."""
+ATTEMPT_AT_RESTART_S = 2.0
+"""How long a restarted hub waits for a live server's answer: it is live whatever it answers."""
 
 
 class LiveWithoutAnswer:
@@ -43,7 +44,7 @@ class LastingSpawner(FollowingSpawner):
 
     async def get_url(self) -> str:
         """Where it listens. A start that a killed hub left behind goes on here, as a start."""
-        if self._check_pending and not await self._settles_within(ATTEMPT_S) and not self._was_ready:
+        if self._check_pending and not await self._settles_within(ATTEMPT_AT_RESTART_S) and not self._was_ready:
             await self._resume_start()
         notebook = self._notebook
         if notebook is not None and notebook.is_ready:
@@ -96,20 +97,35 @@ class LastingSpawner(FollowingSpawner):
         """The server's answer, however long it takes. Raises, as JupyterHub's own wait does, once it is over."""
         at_restart = not self._spawn_pending
         while not self._is_over:
-            if self._listens:
-                try:
-                    answer = await Server.wait_up(self.server, **{**options, "timeout": ATTEMPT_S})
-                except (TimeoutError, TornadoTimeout, OSError):
-                    answer = LiveWithoutAnswer() if at_restart and self._listens else None
-                if answer is not None:
-                    if at_restart:
-                        self._in_background(self._route_when_checked())
-                    return answer
-            else:
+            if not self._listens:
                 await self._feed.change(ASK_AGAIN_S)
+                continue
+            answer = await self._answer_within(ATTEMPT_AT_RESTART_S if at_restart else ATTEMPT_S, options)
+            if answer is None and at_restart and self._listens:
+                answer = LiveWithoutAnswer()
+            if answer is not None:
+                if at_restart:
+                    self._in_background(self._route_when_checked())
+                return answer
         if at_restart:
             raise TimeoutError("it ended while the hub was away")
         raise self._ended_early()
+
+    async def _answer_within(self, timeout_s: float, options: dict[str, Any]) -> Any:
+        """None when there is none in time, or it is over: JupyterHub's own wait hangs on a server that only listens."""
+        attempt = asyncio.ensure_future(Server.wait_up(self.server, **{**options, "timeout": timeout_s}))
+        over = asyncio.ensure_future(self._until_over())
+        try:
+            await asyncio.wait({attempt, over}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            over.cancel()
+            attempt.cancel()
+            outcomes = await asyncio.gather(attempt, over, return_exceptions=True)
+        return None if isinstance(outcomes[0], BaseException) else outcomes[0]
+
+    async def _until_over(self) -> None:
+        while not self._is_over:
+            await self._feed.change(ASK_AGAIN_S)
 
     @property
     def _listens(self) -> bool:
