@@ -53,7 +53,7 @@ def test_check_says_no_findings_or_all(folder: Path) -> None:
     assert "isolation" in run("check", exit_code=1).stdout
     (folder / "sampan.yaml").write_text("profile: site\nisolation: none\n")
     said = run("check").stdout.splitlines()
-    assert said[0].startswith("warning: sampan.yaml:2:12 isolation – several people share one system user")
+    assert said[0].startswith("warning: sampan.yaml:2:12 isolation – several people may share one system user")
     assert said[1] == "no findings"
 
 

@@ -118,8 +118,8 @@ def test_a_missing_key_is_reported_where_its_cause_stands() -> None:
     assert refused("# ours\nlogin: {class: github}\n")[0].startswith("sampan.yaml:2:8 isolation – several people")
 
 
-def red(text: str, people: int = 1) -> list[str]:
-    return [finding.key for finding in warnings(settings_of(text), people)]
+def red(text: str) -> list[str]:
+    return [finding.key for finding in warnings(settings_of(text))]
 
 
 def test_what_is_said_in_red() -> None:
@@ -131,8 +131,8 @@ def test_what_is_said_in_red() -> None:
         "isolation",
     ]
     assert red(SAFE + ", plain_http: true}") == ["isolation"]
-    assert red("isolation: none") == []
-    assert red("isolation: none", people=2) == ["isolation"]
+    assert red("isolation: none") == ["isolation"]
+    assert red("{isolation: none, backends: {f: {kind: fake}}}") == []
 
 
 def test_a_second_person_on_a_laptop_needs_isolation_none() -> None:

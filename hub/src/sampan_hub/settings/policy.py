@@ -19,8 +19,8 @@ def refusals(settings: Settings) -> list[Finding]:
     return [*_address(settings), *_references(settings), *_values(settings), *_exposure(settings), *_sharing(settings)]
 
 
-def warnings(settings: Settings, people: int = 1) -> list[Finding]:
-    """What was allowed and is dangerous: to be said in red at every start. `people`: how many are known by name."""
+def warnings(settings: Settings) -> list[Finding]:
+    """What was allowed and is dangerous: to be said in red at every start."""
     found = []
     if is_exposed(settings) and settings.plain_http:
         trouble = "; ".join(_exposures(settings))
@@ -29,8 +29,8 @@ def warnings(settings: Settings, people: int = 1) -> list[Finding]:
             found.append(
                 made(settings.source, ("plain_http",), text, remedy="set `tls` or `behind_proxy`, and `login`")
             )
-    if shares_one_user(settings, people) and settings.isolation == "none":
-        text = "several people share one system user: each can read and change the others' files and memory"
+    if settings.isolation == "none" and shares_one_user(settings, people=2):
+        text = "several people may share one system user: each can read and change the others' files and memory"
         found.append(made(settings.source, ("isolation",), text, remedy="let only people in who trust each other"))
     return found
 
