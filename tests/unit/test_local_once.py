@@ -10,15 +10,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sampan_hub.backends.base import BackendError, JobSpec, Phase
-from sampan_hub.backends.local import LocalBackend, folders, launcher, submitting
+from sampan_hub.backends.local import LocalBackend, folders, launcher
 from sampan_hub.backends.local.shim import files
+from sampan_hub.backends.local.submitting import Submitter
 from tests.contract.local_jobs import LocalJobs, processes_of, until
 
 KILLED_SUBMITTER = """
@@ -63,7 +66,7 @@ from shim.launch import main
 sys.setprofile(step)
 main()
 """
-"""What others can see of a keeper, and of its child before it is the job, are steps; it is killed before the given one."""
+"""What others can see of a keeper, and of its child before that is the job, are steps; it is killed before one."""
 
 
 @pytest.fixture
@@ -81,6 +84,11 @@ def starts(tmp_path: Path) -> Path:
 
 def _counting(jobs: LocalJobs, starts: Path) -> JobSpec:
     return jobs.spec(("sh", "-c", f'echo "$$" >> {starts}; exec sleep 1000'))
+
+
+def _publish(jobs: LocalJobs, specs: list[JobSpec]) -> None:
+    """What a submitter had done that was killed before it started keepers."""
+    Submitter(jobs.root, jobs.instance, 1.0).publish_all(specs)
 
 
 def _forget(starts: Path) -> None:
@@ -161,7 +169,7 @@ async def test_a_keeper_killed_at_any_step(jobs: LocalJobs, starts: Path, tmp_pa
     for at in range(1, 300):
         _forget(starts)
         spec, note = _counting(jobs, starts), tmp_path / f"killed-{at}"
-        submitting.publish_all(jobs.root, [spec], 1.0)
+        _publish(jobs, [spec])
         _keep_killed_at(jobs, spec.job_id, note, at)
         assert (await jobs.backend.submit([spec])).accepted == {spec.job_id}
         seen = await jobs.see(spec.job_id)
@@ -183,7 +191,7 @@ async def test_a_keeper_killed_at_any_step(jobs: LocalJobs, starts: Path, tmp_pa
 
 async def test_a_folder_whose_keeper_never_came_is_not_shown_and_can_be_resumed(jobs: LocalJobs) -> None:
     spec = jobs.spec()
-    submitting.publish_all(jobs.root, [spec], 1.0)
+    _publish(jobs, [spec])
     listing = await jobs.backend.observe()
     assert listing.jobs == ()
     assert listing.leftovers == ()  # a call may be out
@@ -195,7 +203,7 @@ async def test_a_folder_whose_keeper_never_came_is_not_shown_and_can_be_resumed(
 
 async def test_a_job_stopped_before_its_keeper_came_never_starts(jobs: LocalJobs, starts: Path) -> None:
     spec = _counting(jobs, starts)
-    submitting.publish_all(jobs.root, [spec], 1.0)
+    _publish(jobs, [spec])
     await jobs.backend.cancel([spec.job_id])
     assert (await jobs.backend.submit([spec])).accepted == {spec.job_id}
     ended = await jobs.until_ended(spec.job_id)
@@ -206,7 +214,7 @@ async def test_a_job_stopped_before_its_keeper_came_never_starts(jobs: LocalJobs
 
 async def test_a_stop_that_comes_while_the_keeper_starts_is_kept(jobs: LocalJobs, starts: Path) -> None:
     spec = _counting(jobs, starts)
-    submitting.publish_all(jobs.root, [spec], 1.0)
+    _publish(jobs, [spec])
     lock = files.take_lock(jobs.folder(spec.job_id))
     assert lock is not None
     seen = await jobs.see(spec.job_id)
@@ -221,16 +229,40 @@ async def test_a_stop_that_comes_while_the_keeper_starts_is_kept(jobs: LocalJobs
 
 async def test_after_the_deadline_of_its_submit_nothing_starts(jobs: LocalJobs) -> None:
     spec = jobs.spec()
-    submitting.publish_all(jobs.root, [spec], 1.0)
+    _publish(jobs, [spec])
     answers = launcher.launch(jobs.root, [spec.job_id], timeout_s=5)
     assert answers == {spec.job_id: None}
     late = jobs.spec()
-    submitting.publish_all(jobs.root, [late], 1.0)
+    _publish(jobs, [late])
     request = {"root": str(jobs.root), "keys": [late.job_id], "deadline": 0}
     command = [sys.executable, "-I", "-S", str(launcher.SHIM)]
     run = await asyncio.to_thread(subprocess.run, command, input=json.dumps(request).encode(), capture_output=True)
     assert json.loads(run.stdout)["problem"] == "its time to start was over"
     assert await jobs.see(late.job_id) is None
+
+
+async def test_a_call_that_was_given_up_starts_nothing_more(jobs: LocalJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled while its folders are written: they stay for a repeated submit, and nothing runs."""
+    reached, go_on = threading.Event(), threading.Event()
+    real = folders.publish
+
+    def slow(*arguments: Any) -> bool:
+        reached.set()
+        assert go_on.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(folders, "publish", slow)
+    spec = jobs.spec()
+    call = asyncio.create_task(jobs.backend.submit([spec]))
+    await asyncio.to_thread(reached.wait, 20)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go_on.set()
+    await until(lambda: _is_there(jobs.folder(spec.job_id)), "the thread goes on to where it looks")
+    assert await jobs.see(spec.job_id) is None
+    monkeypatch.undo()
+    assert (await jobs.backend.submit([spec])).accepted == {spec.job_id}
 
 
 async def test_400_jobs_at_once_in_seconds_without_holding_up_the_service(jobs: LocalJobs) -> None:

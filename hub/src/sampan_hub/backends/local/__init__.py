@@ -16,6 +16,6 @@ A job's run identity is `<pid>:<start>:<boot>`: the pid of its main process (the
 field 22 of that process's `/proc/<pid>/stat`, and `/proc/sys/kernel/random/boot_id`.
 """
 
-from sampan_hub.backends.local.backend import LocalBackend, local_backend_from_settings
+from sampan_hub.backends.local.backend import LocalBackend
 
-__all__ = ["LocalBackend", "local_backend_from_settings"]
+__all__ = ["LocalBackend"]

@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from sampan_hub.backends.base import BackendError, Capacity, JobSpec, Listing, LogTail, Phase, Submitted
-from sampan_hub.backends.local import folders, listeners, logs, records, stopping, submitting
+from sampan_hub.backends.local import folders, listeners, logs, records, stopping
 from sampan_hub.backends.local.listing import Lister
 from sampan_hub.backends.local.shim.files import UnreadableRecord
+from sampan_hub.backends.local.submitting import Submitter, withdraw
 from sampan_hub.backends.local.tree import job_processes
 from sampan_hub.jobs.model import Resources
-from sampan_hub.settings.model import LocalBackend as LocalSettings
-from sampan_hub.settings.paths import StatePaths
 
 STOP_GRACE_S = 5.0
 SUBMIT_TIMEOUT_S = 30.0
-
-
-class Machine(Protocol):
-    """What this machine has (`settings.machine`)."""
-
-    @property
-    def cores_milli(self) -> int: ...
-    @property
-    def memory_bytes(self) -> int: ...
 
 
 class LocalBackend:
@@ -52,6 +42,7 @@ class LocalBackend:
         self._instance = instance
         self._total = Resources(cores_milli, memory_bytes, gpus)
         self._stop_grace_s = stop_grace_s
+        self._submitter = Submitter(self._root, instance, stop_grace_s)
         self._lister = Lister(self._root, instance)
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -64,9 +55,12 @@ class LocalBackend:
 
     async def submit(self, batch: Sequence[JobSpec]) -> Submitted:
         """Start every job of the batch; see the contract. All folders are whole before the first job starts."""
-        return await asyncio.to_thread(
-            submitting.submit, self._root, self._instance, batch, self._stop_grace_s, self.submit_timeout_s
-        )
+        given_up = threading.Event()
+        try:
+            return await asyncio.to_thread(self._submitter.submit, batch, self.submit_timeout_s, given_up)
+        except asyncio.CancelledError:
+            given_up.set()  # a thread cannot be cancelled: what it has not begun it then leaves
+            raise
 
     async def cancel(self, job_ids: Sequence[str]) -> None:
         """Ask for the end of these jobs; see the contract."""
@@ -146,7 +140,7 @@ class LocalBackend:
         for job_id in job_ids:
             folder = folders.job_folder(self._root, self._instance, job_id)
             try:
-                if folder is not None and not submitting.withdraw(self._root, folder):
+                if folder is not None and not withdraw(self._root, folder):
                     kept.append(job_id)
             except FileNotFoundError:
                 continue
@@ -163,17 +157,3 @@ def _owns(folder: Path, address: listeners.IpAddress, port: int) -> bool:
         return False
     pids = [process.pid for process in job_processes(folder.name, start)]
     return listeners.holds_all(pids, {found.inode for found in candidates})
-
-
-def local_backend_from_settings(
-    name: str, settings: LocalSettings, paths: StatePaths, instance: str, machine: Machine
-) -> LocalBackend:
-    """The backend of one `backends:` entry of kind `local`; what the settings leave open comes from the machine."""
-    cores_milli = machine.cores_milli if settings.cores is None else round(settings.cores * 1000)
-    return LocalBackend(
-        name,
-        paths.jobs,
-        instance,
-        cores_milli=round(cores_milli * (settings.overcommit or 1.0)),
-        memory_bytes=settings.memory or machine.memory_bytes,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,22 +25,58 @@ INHERITED = ("PATH", "HOME", "USER", "LANG", "TMPDIR")
 """All that a job gets of the service's own environment."""
 
 
-def submit(root: Path, instance: str, batch: Sequence[JobSpec], stop_grace_s: float, timeout_s: float) -> Submitted:
-    """See `Backend.submit`. Raises when no job of the batch could be started; then nothing of it is left."""
-    refused = {job.job_id: reason for job in batch if (reason := _why_refused(job, instance)) is not None}
-    wanted = [job for job in batch if job.job_id not in refused]
-    published = publish_all(root, wanted, stop_grace_s)
-    held = {job.job_id for job in wanted if files.has_settled(root / job.job_id)}
-    to_start = [job.job_id for job in wanted if job.job_id not in held]
-    problems = launch(root, to_start, timeout_s) if to_start else {}
-    started = {job_id for job_id, problem in problems.items() if problem is None}
-    failed = {job_id: problem for job_id, problem in problems.items() if problem is not None}
-    for job_id in published & failed.keys():
-        withdraw(root, root / job_id)
-    if failed and not started and not held:
-        job_id, problem = next(iter(failed.items()))
-        raise BackendError(f"local: none of {len(batch)} jobs could be started; {job_id}: {problem}")
-    return Submitted(accepted=frozenset(held | started), refused=refused)
+class Submitter:
+    """Starts jobs in one root folder."""
+
+    def __init__(self, root: Path, instance: str, stop_grace_s: float) -> None:
+        self._root = root
+        self._instance = instance
+        self._stop_grace_s = stop_grace_s
+
+    def submit(self, batch: Sequence[JobSpec], timeout_s: float, given_up: threading.Event) -> Submitted:
+        """See `Backend.submit`. Raises when no job of the batch could be started; then nothing of it is left."""
+        refused = {job.job_id: reason for job in batch if (reason := _why_refused(job, self._instance)) is not None}
+        wanted = [job for job in batch if job.job_id not in refused]
+        published = self.publish_all(wanted)
+        held = {job.job_id for job in wanted if files.has_settled(self._root / job.job_id)}
+        to_start = [job.job_id for job in wanted if job.job_id not in held]
+        if given_up.is_set():
+            raise BackendError("local: the call was given up before its jobs were started")
+        problems = launch(self._root, to_start, timeout_s) if to_start else {}
+        started = {job_id for job_id, problem in problems.items() if problem is None}
+        failed = {job_id: problem for job_id, problem in problems.items() if problem is not None}
+        for job_id in published & failed.keys():
+            withdraw(self._root, self._root / job_id)
+        if failed and not started and not held:
+            job_id, problem = next(iter(failed.items()))
+            raise BackendError(f"local: none of {len(batch)} jobs could be started; {job_id}: {problem}")
+        return Submitted(accepted=frozenset(held | started), refused=refused)
+
+    def publish_all(self, batch: Iterable[JobSpec]) -> set[str]:
+        """Give every job its folder; the ids of those that had none. Either all can be prepared or none is left."""
+        root = self._root
+        prepared: dict[str, Path] = {}
+        try:
+            for job in batch:
+                if job.job_id not in prepared and not (root / job.job_id).exists():
+                    prepared[job.job_id] = folders.prepare(root, job, self._make_spec(job))
+            return {job_id for job_id, folder in prepared.items() if folders.publish(folder, root, job_id)}
+        except OSError as error:
+            for folder in prepared.values():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise BackendError(f"local: records of new jobs cannot be written to {root}: {error.strerror}") from error
+
+    def _make_spec(self, job: JobSpec) -> Mapping[str, Any]:
+        """What the keeper needs to know (`shim.keeper`)."""
+        return {
+            "argv": list(job.argv),
+            "env": make_environment(os.environ, job, self._root / job.job_id / files.PRIVATE),
+            "folder": job.folder,
+            "oom_score_adj": OOM_SCORES[job.identity.kind],
+            "memory_bytes": job.identity.resources.memory_bytes,
+            "grace_s": self._stop_grace_s,
+            "cgroup": None,
+        }
 
 
 def _why_refused(job: JobSpec, instance: str) -> Reason | None:
@@ -51,33 +88,6 @@ def _why_refused(job: JobSpec, instance: str) -> Reason | None:
     if any("/" in name or name in ("", ".", "..") for name in job.private_files):
         return Reason("bad-file-name", "A private file's name must be a plain name, without a folder.")
     return None
-
-
-def publish_all(root: Path, batch: Iterable[JobSpec], stop_grace_s: float) -> set[str]:
-    """Give every job its folder; the ids of those that had none. Either all could be prepared or none is left."""
-    prepared: dict[str, Path] = {}
-    try:
-        for job in batch:
-            if job.job_id not in prepared and not (root / job.job_id).exists():
-                prepared[job.job_id] = folders.prepare(root, job, _make_spec(root, job, stop_grace_s))
-        return {job_id for job_id, folder in prepared.items() if folders.publish(folder, root, job_id)}
-    except OSError as error:
-        for folder in prepared.values():
-            shutil.rmtree(folder, ignore_errors=True)
-        raise BackendError(f"local: the records of new jobs cannot be written to {root}: {error.strerror}") from error
-
-
-def _make_spec(root: Path, job: JobSpec, stop_grace_s: float) -> Mapping[str, Any]:
-    """What the keeper needs to know (`shim.keeper`)."""
-    return {
-        "argv": list(job.argv),
-        "env": make_environment(os.environ, job, root / job.job_id / files.PRIVATE),
-        "folder": job.folder,
-        "oom_score_adj": OOM_SCORES[job.identity.kind],
-        "memory_bytes": job.identity.resources.memory_bytes,
-        "grace_s": stop_grace_s,
-        "cgroup": None,
-    }
 
 
 def make_environment(service: Mapping[str, str], job: JobSpec, private: Path) -> dict[str, str]:
