@@ -102,6 +102,7 @@ async def test_a_start_taken_over_can_be_cancelled(site: Site) -> None:
         await until(lambda: is_pending_spawn(hub, "second"), "the start is known again")
         await hub.stop("second")
         job = await until(lambda: one_left(hub), "the cancelled one ends")
+        assert not [line for line in site.log("hub").splitlines() if "missing route for /user" in line]
         assert job["name"] == ""
         assert await hub.is_ready(), "the other is not touched"
         await hub.stop()

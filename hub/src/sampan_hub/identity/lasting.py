@@ -40,11 +40,22 @@ class LastingSpawner(FollowingSpawner):
     async def start(self) -> str:
         raise NotImplementedError
 
-    # JupyterHub asks at its restart where the server is
+    @property
+    def ready(self) -> bool:
+        """JupyterHub routes to what is ready, and takes a server without an address for it: one at a random port."""
+        return bool(super().ready) and (self._was_ready or self._listens)
+
+    # JupyterHub asks at its restart whether and where the server is
+
+    async def poll(self) -> int | None:
+        """As ever; but a hub that has just started first gives the service a moment to say what ended meanwhile."""
+        if self._check_pending:
+            await self._settles_within(ATTEMPT_AT_RESTART_S)
+        return await super().poll()
 
     async def get_url(self) -> str:
         """Where it listens. A start that a killed hub left behind goes on here, as a start."""
-        if self._check_pending and not await self._settles_within(ATTEMPT_AT_RESTART_S) and not self._was_ready:
+        if self._check_pending and not (self._is_settled or self._was_ready):
             await self._resume_start()
         notebook = self._notebook
         if notebook is not None and notebook.is_ready:
