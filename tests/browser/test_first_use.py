@@ -25,6 +25,7 @@ def run_cell(page: Page, code: str) -> None:
     cell = page.locator(".jp-Notebook .jp-CodeCell").last.locator(".cm-content")
     cell.click()
     page.keyboard.insert_text(code)
+    expect(cell).to_contain_text(code.splitlines()[0])
     page.keyboard.press("Shift+Enter")
 
 
@@ -44,6 +45,7 @@ def test_link_size_lab_cells_cluster_stop(page: Page, installation: Installation
     # Cells run, and one of them makes a cluster whose workers answer.
     launcher.click()
     expect(page.locator(".jp-Notebook .jp-CodeCell")).to_be_visible()
+    expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible(timeout=30_000)
     run_cell(page, "6 * 7")
     expect(page.locator(".jp-OutputArea-output", has_text="42")).to_be_visible(timeout=30_000)
     run_cell(

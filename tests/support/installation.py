@@ -34,6 +34,14 @@ def wait_until(condition: Callable[[], Any], timeout_s: float, what: str) -> Any
     return value
 
 
+def _private_environment(folder: Path) -> str:
+    """The user environment, with what Jupyter would keep in the home of whoever runs the tests kept in `folder`."""
+    places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "IPYTHONDIR": "ipython"}
+    variables = "".join(f"      {name}: {folder / place}\n" for name, place in places.items())
+    prefix = Path(sys.prefix) / "user"
+    return f"environments:\n  default:\n    prefix: {prefix}\n    variables:\n{variables}"
+
+
 class Installation:
     """`folder` holds sampan.yaml, the state folder and what `sampan up` printed (up.txt)."""
 
@@ -45,7 +53,9 @@ class Installation:
         self.printed = folder / "up.txt"
         self.up: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "sampan.yaml").write_text(f"url: {self.url}/\nstate_dir: .sampan\n{settings}")
+        (folder / "sampan.yaml").write_text(
+            f"url: {self.url}/\nstate_dir: .sampan\n{_private_environment(folder)}{settings}"
+        )
 
     @property
     def environment(self) -> dict[str, str]:
