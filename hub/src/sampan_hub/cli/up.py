@@ -27,12 +27,11 @@ JOBS_STOP_S = 10.0
 
 
 @click.command()
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The settings file.")
 @click.pass_obj
-def up(given: Path | None, config: Path | None) -> None:
+def up(config: Path | None) -> None:
     """Serve: run proxy, hub and service, and keep them running until Ctrl-C."""
     try:
-        site = load_site(config or given)
+        site = load_site(config)
         ensure_state(site)
         lock = take_lock(site)
         if lock is None:

@@ -1,8 +1,8 @@
 """Becomes one of the three processes, at most one of each at a time, and leaves the record of it first.
 
 Run as `python -m sampan_hub.cli.supervise.launch RUN_FOLDER NAME ORDERS -- ARGV…` in a session of its own.
-The lock it takes is inherited by ARGV and lasts as long as that process, so that two supervisors can never run two hubs, and a process
-whose supervisor is killed at any moment is found again by the next.
+The lock it takes is inherited by ARGV and lasts as long as that process, so that two supervisors can never run two
+hubs, and a process whose supervisor is killed at any moment is found again by the next.
 """
 
 from __future__ import annotations

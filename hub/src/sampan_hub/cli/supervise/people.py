@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from sampan_hub.cli.supervise import links
@@ -54,8 +55,8 @@ class People:
     def everybody(self) -> list[Person]:
         return [Person(user["name"], user["admin"]) for user in self._all()]
 
-    def _all(self) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = []
+    def _all(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
         while True:
             page = self.ask("GET", f"users?offset={len(found)}&limit=200").body
             found += page
