@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,9 @@ FOREIGN = ("JUPYTERHUB_", "JPY_", "CONFIGPROXY_", "SAMPAN_")
 class Site:
     """The three processes over one state folder; their output lies in `folder/*.log`."""
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    def __init__(self, folder: Path, settings: str = "", extra_environment: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.extra_environment = dict(extra_environment or {})
         self.paths = StatePaths(folder / ".sampan")
         names = ("public", "proxy_api", "hub", "service")
         self.ports = {name: free_port() for name in names}
@@ -122,6 +123,7 @@ class Site:
         own = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
         return {
             **own,
+            **self.extra_environment,
             "SAMPAN_CONFIG": str(self.folder / "sampan.yaml"),
             "CONFIGPROXY_AUTH_TOKEN": read_key(self.paths.key("proxy-token")).decode(),
         }
