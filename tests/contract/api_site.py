@@ -113,7 +113,7 @@ class ApiSite:
         return await self.call("POST", f"/jobs/{job['id']}/claim", self.credential(job["batch"], "bootstrap"), body)
 
     async def has_started(self, job_id: str) -> bool:
-        return job_id in self.backend.running()
+        return job_id in self.backend.runs_begun
 
     async def claimed_notebook(self, owner: str = "ana", name: str = "") -> tuple[dict[str, Any], str]:
         """A notebook that claimed, and its credential."""

@@ -108,7 +108,7 @@ def describe_validation_error(
         case "extra_forbidden":
             allowed = _fields_beside(body_model, path[1:])
             return field, f"{field!r} is not a field of this request.", allowed
-        case "literal_error":
+        case "literal_error" | "enum":
             allowed = re.findall(r"'([^']*)'", str(first["ctx"]["expected"]))
             return field, f"{field!r} cannot be that.", allowed
         case "missing":

@@ -16,25 +16,28 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{7,63}$")]
 
 
+DEEPEST = 12
 LONGEST_TEXT = 100_000
 """Characters of any one text in a request; keys and certificates are a few thousand."""
 
 
-def _refuse_unstorable(value: Any) -> None:
+def _refuse_unstorable(value: Any, *place: str) -> None:
     """Text that no database and no environment can hold (NUL, half surrogate pairs), however deep it stands."""
+    if len(place) > DEEPEST:
+        raise ValueError(f"{'.'.join(place)}: nested too deep")
     match value:
         case str():
-            if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-                raise ValueError("text may hold no NUL and no unpaired surrogate")
+            if "\0" in value or (not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value)):
+                raise ValueError(f"{'.'.join(place)}: text may hold no NUL and no unpaired surrogate")
             if len(value) > LONGEST_TEXT:
-                raise ValueError(f"a text may have {LONGEST_TEXT} characters")
+                raise ValueError(f"{'.'.join(place)}: a text may have {LONGEST_TEXT} characters")
         case dict():
             for key, item in value.items():
-                _refuse_unstorable(key)
-                _refuse_unstorable(item)
+                _refuse_unstorable(key, *place, "(name)")
+                _refuse_unstorable(item, *place, key)
         case list():
-            for item in value:
-                _refuse_unstorable(item)
+            for index, item in enumerate(value):
+                _refuse_unstorable(item, *place, str(index))
 
 
 class Request(BaseModel):
@@ -43,7 +46,7 @@ class Request(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _storable(cls, value: Any) -> Any:
-        _refuse_unstorable(value)
+        _refuse_unstorable(value, "body")
         return value
 
 
