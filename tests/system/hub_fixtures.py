@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -38,13 +39,21 @@ FOREIGN = ("JUPYTERHUB_", "JPY_", "CONFIGPROXY_", "SAMPAN_")
 class Site:
     """The three processes over one state folder; their output lies in `folder/*.log`."""
 
-    def __init__(self, folder: Path, settings: str = "", extra_environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str = "",
+        *,
+        extra_environment: Mapping[str, str] | None = None,
+        scheme: str = "http",
+    ) -> None:
         self.folder = folder
         self.extra_environment = dict(extra_environment or {})
         self.paths = StatePaths(folder / ".sampan")
         names = ("public", "proxy_api", "hub", "service")
         self.ports = {name: free_port() for name in names}
-        self.url = f"http://127.0.0.1:{self.ports['public']}"
+        self.scheme = scheme
+        self.url = f"{scheme}://127.0.0.1:{self.ports['public']}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         for path in (folder, self.paths.root, self.paths.run, self.paths.log):
             path.mkdir(mode=0o700, exist_ok=True)
@@ -109,6 +118,7 @@ class Site:
             return [sys.executable, "-P", "-m", "jupyterhub", "-f", str(HUB_CONFIG)]
         if name == "service":
             return [sys.executable, "-P", "-m", "sampan_hub.service", "--port", str(self.ports["service"])]
+        tls = ["--ssl-cert=certificate.pem", "--ssl-key=key.pem"] if self.scheme == "https" else []
         return [
             find_node(),
             str(PROXY_SCRIPT),
@@ -117,6 +127,7 @@ class Site:
             "--api-ip=127.0.0.1",
             f"--api-port={self.ports['proxy_api']}",
             f"--error-target=http://127.0.0.1:{self.ports['hub']}/hub/error",
+            *tls,
         ]
 
     def _environment(self) -> dict[str, str]:
@@ -135,7 +146,8 @@ class Site:
             "service": (self.ports["service"], "/services/sampan/healthz"),
         }[name]
         deadline = time.monotonic() + 40
-        while not _answers(port, path):
+        tls = self.scheme == "https" and port == self.ports["public"]
+        while not _answers(port, path, tls=tls):
             if self.processes[name].poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{name} does not answer; its log:\n{self.log(name)}")
             time.sleep(0.05)
@@ -151,8 +163,11 @@ def find_node() -> str:
     return found
 
 
-def _answers(port: int, path: str) -> bool:
+def _answers(port: int, path: str, *, tls: bool) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    if tls:
+        unchecked = ssl._create_unverified_context()  # whether it answers, not who it is
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=unchecked)
     try:
         connection.request("GET", path)
         return connection.getresponse().status in (200, 403)

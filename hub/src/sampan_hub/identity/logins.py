@@ -21,15 +21,14 @@ def apply_login(c: Config, settings: Settings, paths: StatePaths) -> None:
     """Set the authenticator and who administers; raises SettingsError for a class or trait that is not there."""
     admins = set(settings.admins)
     if isinstance(settings.login, ClassLogin):
-        _apply_class(c, settings.login)
+        _apply_class(c, settings.login, admins)
     else:
         c.JupyterHub.authenticator_class = LinkAuthenticator
         c.LinkAuthenticator.paths = paths
         c.LinkAuthenticator.allow_all = True  # a valid link is the permission
         if settings.profile == "laptop":
             admins.add(getpass.getuser().lower())
-    if admins:
-        c.Authenticator.admin_users = admins
+        c.LinkAuthenticator.admin_users = admins
 
 
 def find_authenticator(name: str) -> type[Authenticator]:
@@ -58,11 +57,14 @@ def unknown_traits(authenticator: type[Authenticator], config: dict[str, Any]) -
     return findings
 
 
-def _apply_class(c: Config, login: ClassLogin) -> None:
+def _apply_class(c: Config, login: ClassLogin, admins: set[str]) -> None:
     authenticator = find_authenticator(login.class_)
     findings = unknown_traits(authenticator, login.config)
     if findings:
         raise SettingsError(findings)
     c.JupyterHub.authenticator_class = authenticator
+    section = c[authenticator.__name__]
     for key, value in login.config.items():
-        c[authenticator.__name__][key] = value
+        section[key] = value
+    if admins:
+        section["admin_users"] = admins | set(login.config.get("admin_users", ()))
