@@ -34,6 +34,14 @@ class NotebookService:
     activity: list[dict[str, Any]] = field(default_factory=list)
 
     def __enter__(self) -> NotebookService:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen; after `stop` on the same port again."""
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,9 +69,8 @@ class NotebookService:
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -24,6 +24,7 @@ from tests.support.kernels import Kernel
 from tests.support.notebook_service import CREDENTIAL, JOB, PERSON_TOKEN, NotebookService
 from tests.support.notebooks import USER_PYTHON, Notebook
 
+AS_ANA = {"Authorization": f"token {PERSON_TOKEN}"}
 FACTS = """
 import json, os, sys
 from pathlib import Path
@@ -148,6 +149,23 @@ async def test_work_is_reported_and_an_open_tab_is_not(
             usage = f"/api/metrics/v1/kernel_usage/get_usage/{kernel.id}"
             assert (await asyncio.to_thread(notebook.call, "GET", usage))[0] == 200
     assert busy()[1:] == [True, False]
+
+
+async def test_a_service_that_is_away_only_delays_the_news(
+    service: NotebookService, notebook: Notebook, http: aiohttp.ClientSession
+) -> None:
+    await asyncio.to_thread(wait_until, lambda: {"busy": False} in service.reports, 20, "a fresh notebook is idle")
+    kernel = await Kernel.start(http, notebook.url, PERSON_TOKEN)
+    service.stop()
+    (await kernel.execute("import time; time.sleep(3)")).checked()
+    await asyncio.to_thread(wait_until, lambda: "was not told" in notebook.output, 20, "it could not tell")
+    service.start()
+    (await kernel.execute("import time; time.sleep(1)")).checked()
+    running = asyncio.create_task(kernel.execute("import time; time.sleep(25)"))
+    await asyncio.to_thread(wait_until, lambda: {"busy": True} in service.reports, 25, "it tells when it can")
+    await http.post(f"{notebook.url}/api/kernels/{kernel.id}/interrupt", headers=AS_ANA)
+    assert "KeyboardInterrupt" in (await running).error
+    assert "Traceback" not in notebook.output
 
 
 class _Host(socketserver.ThreadingUnixStreamServer):

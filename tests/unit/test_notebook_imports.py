@@ -9,11 +9,13 @@ LEAN = """
 import sys
 import sampan.notebook
 assert not {"dask", "distributed", "tornado", "jupyter_server", "asyncio"} & set(sys.modules)
+from sampan.lab import lean
+lean.prepare()
 import sampan.lab.server, jupyterlab.labapp, sampan.lab.extension
 heavy = {"sqlalchemy", "alembic", "dask", "distributed", "bokeh", "numpy", "rfc3987_syntax"}
 loaded = {m.split(".")[0] for m, module in sys.modules.items() if module is not None}
 assert not heavy & loaded, heavy & loaded
-assert sampan.lab.server.single_user.JupyterHubSingleUser.name == "jupyterhub-singleuser"
+assert sampan.lab.server.JupyterHubSingleUser.name == "jupyterhub-singleuser"
 import sqlalchemy, jupyterhub.orm, jupyterhub.handlers
 assert sqlalchemy.__version__ and jupyterhub.orm.User.__tablename__ == "users"
 """
@@ -39,6 +41,12 @@ def test_the_server_starts_without_what_it_never_uses() -> None:
 
 def test_another_jupyterhub_is_imported_as_it_comes() -> None:
     run(OTHER_JUPYTERHUB)
+
+
+def test_a_server_that_is_no_job_of_ours_is_left_alone() -> None:
+    run(
+        "import os, sampan.lab; os.environ.pop('SAMPAN_SERVICE', None); sampan.lab._load_jupyter_server_extension(None)"
+    )
 
 
 def test_a_jobs_first_words_import_nothing_heavy() -> None:

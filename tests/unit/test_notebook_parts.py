@@ -38,6 +38,7 @@ def test_the_environment_names_the_port_that_was_bound() -> None:
     assert made["JUPYTERHUB_SERVICE_URL"] == "http://127.0.0.1:4321/user/ana/"
     assert made["JUPYTERHUB_API_TOKEN"] == "t"
     assert made["PATH"] == f"{Path(sys.executable).parent}:/bin"
+    assert (made["MEM_LIMIT"], made["CPU_LIMIT"]) == (str(2**30), "1.0")
     assert made["SAMPAN_CREDENTIAL_FILE"] == "/jobs/a/credential"
     assert made["SAMPAN_SERVER_PID"] == str(os.getpid())
     assert "the-credential" not in made.values()

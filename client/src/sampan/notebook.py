@@ -91,6 +91,8 @@ def make_environment(
     given = {**claim.env, **claim.secrets}
     prefix = given.get("JUPYTERHUB_SERVICE_PREFIX", "/")
     return {
+        "MEM_LIMIT": str(claim.memory_bytes),
+        "CPU_LIMIT": str(claim.cores_milli / 1000),
         **given,
         "JUPYTERHUB_SERVICE_URL": urlunsplit(("http", f"{host}:{address[1]}", prefix, "", "")),
         "PATH": os.pathsep.join([binaries, given.get("PATH") or environ.get("PATH") or os.defpath]),
@@ -120,6 +122,9 @@ def report_beside(access: Access, address: tuple[str, int]) -> Future[None]:
 
 def serve(listener: socket.socket, reported: Future[None]) -> int:
     """Run the single-user server on the listener until it is stopped; a refused address ends it with its sentence."""
+    from sampan.lab import lean
+
+    lean.prepare()
     from sampan.lab.server import make_server
 
     server = make_server(listener)

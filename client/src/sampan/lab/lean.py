@@ -29,6 +29,13 @@ _DATABASE_HALF = {
 """Module -> the names that the single-user half takes from it at import."""
 
 
+def prepare() -> None:
+    """All three savings. Before anything of Jupyter is imported in this process."""
+    spare_unused_grammar()
+    import_single_user()
+    spare_unused_build_settings()
+
+
 def import_single_user() -> ModuleType:
     """`jupyterhub.singleuser.extension`, imported leanly; as it comes where another JupyterHub refuses that."""
     importlib.import_module("jupyterhub")

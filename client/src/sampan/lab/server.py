@@ -8,16 +8,11 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from sampan.lab import lean
-
-lean.spare_unused_grammar()
-single_user = lean.import_single_user()
-lean.spare_unused_build_settings()
-
-from jupyter_server.serverapp import ServerApp  # noqa: E402  after the savings, which must come first
-from jupyter_server.services.kernels.kernelmanager import MappingKernelManager  # noqa: E402
-from traitlets import Instance  # noqa: E402
-from traitlets.config import Config  # noqa: E402
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
+from jupyterhub.singleuser.extension import JupyterHubSingleUser
+from traitlets import Instance
+from traitlets.config import Config
 
 EXTENSIONS = {
     "jupyterhub": True,
@@ -46,7 +41,7 @@ class NotebookServer(ServerApp):
 
 def make_server(listener: socket.socket) -> Any:
     """The server, initialized from the environment that JupyterHub's spawner gave, ready to `start()`."""
-    app = single_user.JupyterHubSingleUser
+    app = JupyterHubSingleUser
     app.serverapp_class = NotebookServer
     server = app.make_serverapp(listener=listener, jpserver_extensions=dict(EXTENSIONS), config=make_config())
     server.initialize(argv=[], starter_extension=app.name, find_extensions=app.load_other_extensions)
