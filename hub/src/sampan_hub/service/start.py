@@ -90,7 +90,7 @@ def make_context(
         signing_key=keys.signing,
         environments=settings.environments,
         uid=os.getuid(),
-        default_folder=str(Path.home()),
+        default_folder=str(_default_folder(settings)),
     )
     own_ports = read_own_ports(paths.run / "ports.json", bind_endpoint(settings).port, port)
     hub_users = HubUsers(_hub_api(settings, own_ports.hub))
@@ -115,6 +115,11 @@ def make_context(
         ),
         capacities=Capacities(backends),
     )
+
+
+def _default_folder(settings: Settings) -> Path:
+    """Where a notebook opens: on a laptop the folder Sampan was started for, beside its state; elsewhere the home."""
+    return settings.state_dir.resolve().parent if settings.profile == "laptop" else Path.home()
 
 
 def settle_instance(store: Store, file: Path) -> str:
