@@ -24,8 +24,9 @@ from sampan_hub.settings.paths import StatePaths
 
 NEVER_S = 10 * 365 * 86400
 """For JupyterHub's own timeouts: the service decides when a start has failed."""
-ROUTE_CHECK_S = 2
-"""A proxy that was restarted knows no routes; within this time the hub gives them back."""
+ROUTE_CHECK_S = {"laptop": 2, "site": 10}
+"""A proxy restarted by somebody else than `sampan up` (which says so) gets its routes back in this time. Each check
+reads every route and user: a site of many has it less often."""
 CLI_SCOPES = (
     "admin:users",
     "admin:servers",
@@ -89,7 +90,7 @@ def _apply_addresses(c: Config, settings: Settings, paths: StatePaths, ports: Po
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{ports.proxy_api}"
     c.ConfigurableHTTPProxy.auth_token = read_key(paths.key("proxy-token")).decode()
-    c.JupyterHub.last_activity_interval = ROUTE_CHECK_S
+    c.JupyterHub.last_activity_interval = ROUTE_CHECK_S[settings.profile]
     secure = {"cookie_options": {"secure": True}} if scheme == "https" else {}
     c.JupyterHub.tornado_settings = {"log_function": log_request_without_query, **secure}
 
