@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sampan_hub.jobs.admission import allowed_now
 from sampan_hub.jobs.drafts import Selection
@@ -19,7 +19,8 @@ from sampan_hub.service.wire import JobsAnswer
 from sampan_hub.settings.model import Settings
 
 RECENT = timedelta(hours=1)
-"""Jobs and clusters that ended so long ago are not in the feed any more; ask for them by id."""
+"""Jobs and clusters that ended so long ago are not in the feed any more; ask for them by id, or for their cluster."""
+THE_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 BREATH_S = 15.0
 """A waiting request looks this often whether its caller is still there, and renews the lease if it is a host."""
 
@@ -103,7 +104,8 @@ def take_snapshot(context: Context, query: FeedQuery, caller: Caller, now: datet
     """Reads the store (call it in a worker thread). Clusters are read after jobs: never older than the revision."""
     asked, store, settings = query.selection, context.store, context.settings
     selection = restrict(asked, caller)
-    since = now - RECENT
+    is_history = asked.cluster is not None and query.revision is None  # what the whole cluster cost, not the last hour
+    since = THE_BEGINNING if is_history else now - RECENT
     revision, jobs, clusters = store.revision(), list[Job](), list[Cluster]()
     if selection is not None:
         revision, jobs = store.jobs(replace(selection, ended_after=since))

@@ -62,7 +62,8 @@ async def feed(
 ) -> Response:
     """The full state of what is selected, as soon as it is newer than `revision`, or after `wait` seconds.
 
-    Jobs and clusters that ended in the last hour are part of it. A host that asks for its cluster renews its lease.
+    Jobs and clusters that ended in the last hour are part of it; without `revision` a `cluster` is shown with all it
+    ever had. A host that asks for its cluster renews its lease.
     """
     states = frozenset(state) if state else None
     selection = Selection(owner=owner, kind=kind, cluster=cluster, parent=parent)

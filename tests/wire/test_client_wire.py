@@ -1,0 +1,120 @@
+"""What the client sends and reads, against the same golden messages as the service (run in the user environment)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan._job import Access, claim_job, report
+from sampan.errors import Refused, make_error
+from sampan.host.decide import read_ended
+from sampan.host.jobs import read_outcomes
+from sampan.host.options import Options, make_base, make_cluster_request, make_submit_request
+from sampan.report import make_quote
+
+MESSAGES = Path(__file__).with_name("messages")
+
+
+def read(name: str) -> Any:
+    return json.loads((MESSAGES / f"{name}.json").read_text())
+
+
+OPTIONS = Options(
+    name="calc",
+    workers={"small": 2},
+    adapt=None,
+    size="small",
+    project=None,
+    backend=None,
+    environment=None,
+    interpreter="/home/ana/env/bin/python",
+    folder="/home/ana",
+    idle_timeout_s=1200.0,
+    versions={"python": "3.11.2", "dask": "2026.3.0"},
+    env={"OMP_NUM_THREADS": "1"},
+)
+
+
+def test_a_cluster_is_asked_for_as_the_golden_message_says() -> None:
+    assert make_cluster_request(OPTIONS) == read("cluster_request")
+
+
+def test_workers_are_asked_for_as_the_golden_message_says() -> None:
+    golden = read("submit_request_workers")
+    base = make_base(OPTIONS, golden["base"]["cluster"], golden["base"]["secrets"])
+    request = make_submit_request({**base, "size": None, "project": "common"}, [("calc-3", "small"), ("calc-4", "")])
+    assert {**request, "batch": golden["batch"]} == golden
+    assert len(request["batch"]) == len(golden["batch"])
+
+
+def test_the_answer_to_a_submit_is_read() -> None:
+    outcomes = read_outcomes(["calc-4", "calc-5"], read("submit_answer"))
+    assert outcomes["calc-4"].job_id == "k7c2m4qa.defgh234567abcde"
+    assert outcomes["calc-5"].job_id is None
+    assert outcomes["calc-5"].problem is not None
+    assert outcomes["calc-5"].problem["code"] == "over-limit"
+
+
+def test_an_end_is_read_with_its_reason() -> None:
+    ended = read_ended(read("job_ended"))
+    assert ended is not None
+    assert (ended.name, ended.code, ended.text) == ("calc-3", "memory-limit", "Used 1.1 GiB of 1 GiB.")
+    assert read_ended(read("job_notebook")) is None
+
+
+def test_offers_make_a_quote() -> None:
+    golden, quote = read("quote_answer"), make_quote(read("offers_answer"), 8, "small")
+    assert (quote.cores * 1000, quote.memory_bytes) == (golden["cores_milli"], golden["memory_bytes"])
+    assert quote.per_hour is not None
+    assert (quote.per_hour.micros, quote.per_hour.currency) == (golden["price_micros_per_hour"], golden["currency"])
+
+
+def test_a_claim_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = read("claim_answer_worker")
+    monkeypatch.setattr(Access, "post", lambda *_: golden)
+    claim = claim_job(Access("http://127.0.0.1:1", "k7c2m4qa.bcdefgh234567abc", "bootstrap"))
+    assert claim.access.credential == golden["credential"]
+    for field in ("kind", "name", "owner", "memory_bytes", "cores_milli", "env", "secrets", "expect", "scheduler"):
+        assert getattr(claim, field) == golden[field]
+
+
+def test_a_claim_is_made_as_the_golden_message_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def post(_access: Access, _verb: str, body: dict[str, Any], _patience_s: float) -> Any:
+        sent.append(body)
+        return read("claim_answer_worker")
+
+    monkeypatch.setattr(Access, "post", post)
+    claim_job(Access("http://127.0.0.1:1", "k7c2m4qa.bcdefgh234567abc", "bootstrap"))
+    assert sent[0].keys() == read("claim_request").keys()
+    assert len(sent[0]["run"].split(":")) == len(read("claim_request")["run"].split(":"))
+
+
+def test_reports_are_made_as_the_golden_messages_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    def post(_access: Access, _verb: str, body: Any, _patience_s: float) -> Any:
+        sent.append(body)
+        return {}
+
+    monkeypatch.setattr(Access, "post", post)
+    access = Access("http://127.0.0.1:1", "k7c2m4qa.bcdefgh234567abc", "credential")
+    report(access, address=("127.0.0.1", 40123))
+    report(access, busy=True)
+    report(access, failure=("memory-limit", "Used 1.1 GiB of 1 GiB."))
+    assert sent == [read("report_address"), read("report_busy"), read("report_failure")]
+
+
+def test_problems_become_errors_with_their_figures() -> None:
+    golden = read("problem_limit")
+    error = make_error(golden["status"], golden, "POST /jobs")
+    assert isinstance(error, Refused)
+    for field in ("code", "limit", "used", "asked", "maximum", "raised_by", "detail"):
+        assert getattr(error, field) == golden[field]
+    named = make_error(400, read("problem_field"), "POST /jobs")
+    assert isinstance(named, Refused)
+    assert (named.field, named.allowed) == ("base.size", ("small", "big"))
