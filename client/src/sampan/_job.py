@@ -102,6 +102,17 @@ def raise_oom_score(score: int) -> None:
             path.write_text(str(score))
 
 
+def lower_oom_score(score: int) -> None:
+    """Take back what this process inherited from a kernel, which is to go first; never raises.
+
+    Linux lets a process without privileges go back to the lowest score that a privileged one gave it (mostly 0).
+    """
+    path = Path("/proc/self/oom_score_adj")
+    with contextlib.suppress(OSError):
+        if int(path.read_text()) > score:
+            path.write_text(str(score))
+
+
 def claim_job(bootstrap: Access, patience_s: float = PATIENCE_S) -> Claim:
     """Claim the job for this process, waiting out a service that restarts or has nothing to hand over yet.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan._api import Service, Session, read_session
+from sampan._job import lower_oom_score
 from sampan.errors import Refused, SampanError, make_error
 from sampan.host.options import (
     Options,
@@ -30,6 +31,8 @@ from sampan.security import Keys, ensure_keys, make_secrets
 
 log = logging.getLogger("sampan.host")
 PATIENCE_S = 30.0
+OOM_SCORE = 100
+"""Below the kernel's (300, inherited) and the workers': when memory runs out, the scheduler outlives them."""
 
 
 @dataclass(slots=True)
@@ -117,6 +120,7 @@ def describe_failure(error: Exception) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Host the cluster described in `FOLDER/start.json` until nobody needs it. 1: it could not start."""
     os.umask(0o077)
+    lower_oom_score(OOM_SCORE)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     folder = Path(arguments[0])
     content = read_json(folder / "start.json")
