@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from sampan_hub.service.logs import configure_logs
-from sampan_hub.service.server import Server
+from sampan_hub.service.server import Server, bind
 from sampan_hub.service.start import StartError, make_context
 from sampan_hub.settings.effective import effective_settings
 from sampan_hub.settings.findings import SettingsError
@@ -31,11 +31,13 @@ def main(argv: list[str]) -> int:
     arguments = parse_arguments(argv)
     configure_logs(as_json=arguments.log_format == "json")
     try:
-        context = make_context(effective_settings(arguments.config), arguments.port)
+        settings = effective_settings(arguments.config)
+        listener = bind(arguments.port)  # first: a second service beside a running one should touch nothing
+        context = make_context(settings, arguments.port)
     except (SettingsError, KeyFileError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return Server(context, arguments.port).serve_until_told()
+    return Server(context, arguments.port).serve_until_told(listener)
 
 
 if __name__ == "__main__":

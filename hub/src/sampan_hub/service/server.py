@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from types import FrameType
 
 import uvicorn
@@ -10,10 +11,25 @@ from typing_extensions import override
 
 from sampan_hub.service.app import make_app
 from sampan_hub.service.context import Context
-from sampan_hub.service.start import HOST, base_path
+from sampan_hub.service.start import HOST, StartError, base_path
 
 LAST_ANSWERS_S = 5
 """How long requests in progress may take to finish once the service is told to end."""
+
+
+def bind(port: int) -> socket.socket:
+    """A socket on 127.0.0.1 for the service. Raises StartError when somebody has the port."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        text = (
+            f"{HOST}:{port} cannot be listened on ({error.strerror}): end what listens there, or choose another port."
+        )
+        raise StartError(text) from error
+    return listener
 
 
 class Server(uvicorn.Server):
@@ -47,11 +63,11 @@ class Server(uvicorn.Server):
         """SIGTERM and SIGINT end this process in order, with exit code 0: it was asked to."""
         self.end()
 
-    def serve_until_told(self) -> int:
-        """Serve; the exit code: 1 when it could not start or something it stands on failed."""
+    def serve_until_told(self, listener: socket.socket) -> int:
+        """Serve what arrives there; the exit code: 1 when it could not start or something it stands on failed."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.handle_exit)
-        self.run()
+        self.run(sockets=[listener])
         return int(self.crashed or not self.started)
 
     def _on_crash(self) -> None:
