@@ -88,7 +88,7 @@ def _counting(jobs: LocalJobs, starts: Path) -> JobSpec:
 
 def _publish(jobs: LocalJobs, specs: list[JobSpec]) -> None:
     """What a submitter had done that was killed before it started keepers."""
-    Submitter(jobs.root, jobs.instance, 1.0).publish_all(specs)
+    Submitter(jobs.root, jobs.instance, 1.0, None).publish_all(specs)
 
 
 def _forget(starts: Path) -> None:

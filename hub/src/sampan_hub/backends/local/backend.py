@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sampan_hub.backends.base import BackendError, Capacity, JobSpec, Listing, LogTail, Phase, Submitted
-from sampan_hub.backends.local import folders, listeners, logs, records, stopping
+from sampan_hub.backends.local import containment, folders, listeners, logs, records, stopping
 from sampan_hub.backends.local.listing import Lister
 from sampan_hub.backends.local.shim.files import UnreadableRecord
 from sampan_hub.backends.local.submitting import Submitter, withdraw
@@ -35,23 +35,23 @@ class LocalBackend:
         gpus: int = 0,
         stop_grace_s: float = STOP_GRACE_S,
         submit_timeout_s: float = SUBMIT_TIMEOUT_S,
+        group_parent: Path | None = None,
     ) -> None:
+        """`group_parent`: where jobs get control groups; by default one that systemd delegated, if there is one."""
         self.name = name
         self.submit_timeout_s = submit_timeout_s
         self._root = root.absolute()
         self._instance = instance
         self._total = Resources(cores_milli, memory_bytes, gpus)
         self._stop_grace_s = stop_grace_s
-        self._submitter = Submitter(self._root, instance, stop_grace_s)
+        self._group_parent = group_parent or containment.find_group_parent()
+        self._submitter = Submitter(self._root, instance, stop_grace_s, self._group_parent)
         self._lister = Lister(self._root, instance)
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def describe(self) -> str:
-        """How jobs are held together and limited here, in one sentence for `sampan check`."""
-        return (
-            "processes of this machine, each job below a keeper that stops its whole process tree; "
-            "memory is not limited by the system (workers watch their own)"
-        )
+        """How jobs are held together and limited here, in one sentence for administrators."""
+        return containment.describe(self._group_parent)
 
     async def submit(self, batch: Sequence[JobSpec]) -> Submitted:
         """Start every job of the batch; see the contract. All folders are whole before the first job starts."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from sampan_hub.backends.base import BackendError, JobSpec, Submitted
 from sampan_hub.backends.local import folders, records
+from sampan_hub.backends.local.containment import group_of
 from sampan_hub.backends.local.launcher import launch
 from sampan_hub.backends.local.shim import files
 from sampan_hub.backends.local.sighting import look_at
@@ -28,10 +29,11 @@ INHERITED = ("PATH", "HOME", "USER", "LANG", "TMPDIR")
 class Submitter:
     """Starts jobs in one root folder."""
 
-    def __init__(self, root: Path, instance: str, stop_grace_s: float) -> None:
+    def __init__(self, root: Path, instance: str, stop_grace_s: float, group_parent: Path | None) -> None:
         self._root = root
         self._instance = instance
         self._stop_grace_s = stop_grace_s
+        self._group_parent = group_parent
 
     def submit(self, batch: Sequence[JobSpec], timeout_s: float, given_up: threading.Event) -> Submitted:
         """See `Backend.submit`. Raises when no job of the batch could be started; then nothing of it is left."""
@@ -75,7 +77,7 @@ class Submitter:
             "oom_score_adj": OOM_SCORES[job.identity.kind],
             "memory_bytes": job.identity.resources.memory_bytes,
             "grace_s": self._stop_grace_s,
-            "cgroup": None,
+            "cgroup": group_of(self._group_parent, job.job_id),
         }
 
 
