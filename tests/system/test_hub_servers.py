@@ -90,6 +90,16 @@ async def test_a_form_with_anything_else_is_refused_on_its_page(site: Site) -> N
         assert await hub.jobs() == []
 
 
+async def test_a_link_with_options_is_checked_as_the_form_is(site: Site) -> None:
+    async with Hub(site) as hub, Browser(site) as browser:
+        await browser.enter(hub.name)
+        for query in ("opt-size=nope", "size=nope", "opt-cmd=id"):
+            status, _, body = await browser.get(f"/hub/spawn?{query}")
+            assert status == 400, query
+            assert "allowed: " in body
+        assert await hub.jobs() == []
+
+
 async def test_a_refusal_is_read_on_every_page(site: Site) -> None:
     """The limit, its use, what was asked and who raises it: on the form, the pending page, /user and in the API."""
     sentence = "Your limit is 1 jobs; 1 jobs in use, 1 jobs asked for. It can be raised by the front desk."

@@ -103,8 +103,8 @@ async def feeding(compute: Compute, clock: Clock | None = None) -> AsyncIterator
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
 
 
 async def test_one_long_poll_serves_all_watchers() -> None:
@@ -119,6 +119,21 @@ async def test_one_long_poll_serves_all_watchers() -> None:
         await until(lambda: compute.waiting == 1 and compute.listings > before)
         assert compute.listings == before + 1
         assert all(watcher.seen == 2 for watcher in watchers)
+
+
+async def test_one_watcher_that_fails_does_not_silence_the_others() -> None:
+    class Failing(Watcher):
+        def see(self) -> None:
+            raise RuntimeError("its database is locked")
+
+    compute = Compute()
+    async with feeding(compute) as feed:
+        watchers = [Failing(Follow("ana", "")), Watcher(Follow("ben", ""))]
+        for watcher in watchers:
+            feed.watch(watcher)
+        await until(lambda: watchers[1].seen == 1)
+        compute.show(ONE)
+        await until(lambda: watchers[1].seen == 2)
 
 
 async def test_a_job_is_found_by_id_by_batch_or_by_server() -> None:

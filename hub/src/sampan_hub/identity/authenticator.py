@@ -6,7 +6,6 @@ from typing import Any
 
 from jupyterhub.auth import Authenticator
 from jupyterhub.handlers import BaseHandler
-from jupyterhub.utils import url_path_join
 from traitlets import Any as AnyTrait
 
 from sampan_hub.identity.form import TEMPLATES
@@ -56,15 +55,11 @@ class LinkHandler(BaseHandler):
         await super().prepare()
 
     async def get(self) -> None:
-        """A spent link still leads on whoever is logged in already: a page opened twice is no mistake."""
+        """Log in and lead on; for a link that is spent or too old, say so and what to do."""
         user = await self.login_user({SECRET_ARGUMENT: self._secret, "username": "a link"})
         if user is None:
             self.set_status(403)
-            self.finish(await self.render_template("link_spent.html", login_url=self._login_url))
+            self.finish(await self.render_template("link_spent.html"))
             return
         self._jupyterhub_user = user
         self.redirect(self.get_next_url(user))
-
-    @property
-    def _login_url(self) -> str:
-        return str(url_path_join(self.hub.base_url, "login"))

@@ -129,7 +129,8 @@ def _apply_servers(c: Config, settings: Settings, paths: StatePaths, ports: Port
     c.JobSpawner.make_feed = partial(_make_feed, _service_url(settings, ports), paths)
     c.Spawner.start_timeout = NEVER_S
     c.Spawner.http_timeout = NEVER_S
-    c.Spawner.consecutive_failure_limit = 0
+    c.Spawner.poll_interval = 10  # reads the feed's cache; only for an end that came while a start was being finished
+    c.Spawner.consecutive_failure_limit = 0  # refusals are no reason for the hub to end itself
     c.Spawner.env_keep = []
     c.Spawner.default_url = "/lab"
     c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server"]

@@ -49,7 +49,7 @@ class Feed:
         self.compute = compute
         self.heard = False
         """Whether there was an answer since this hub started."""
-        self._log = log
+        self.log = log
         self._clock_s = clock_s
         self._notebooks: dict[str, Notebook] = {}
         self._watchers: WeakSet[Watcher] = WeakSet()
@@ -109,9 +109,9 @@ class Feed:
                 listing = await self.compute.notebooks(revision, WAIT_S)
                 await self._take(listing.notebooks)
                 revision, failures = listing.revision, 0
-            except (ServiceError, KeyError, TypeError) as error:
+            except (ServiceError, KeyError, TypeError, ValueError) as error:
                 if failures == 0:
-                    self._log.warning("The compute service's feed is interrupted (%s); trying on", error)
+                    self.log.warning("The compute service's feed is interrupted (%s); trying on", error)
                 revision = None
                 await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1
@@ -152,4 +152,7 @@ class Feed:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         for watcher in list(self._watchers):
-            watcher.see()
+            try:
+                watcher.see()
+            except Exception:
+                self.log.exception("%s could not act on the news; the others are told all the same", watcher)
