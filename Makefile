@@ -1,0 +1,90 @@
+# `make help` lists the targets. Everything they install lies in ./.venv and in the caches of uv and npm.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+bin := .venv/bin
+user := .venv/user/bin
+install = python=$$(tools/find-python) && "$$python" tools/install.py
+pytest := $(bin)/python -m pytest -q
+pytest_user := $(user)/python -m pytest -q
+stages := lint types unit contract system browser
+uv = $$(command -v uv || echo $(CURDIR)/$(bin)/uv)
+compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
+
+# Tests of the client run in the environment that the client lives in.
+client_unit = tests/unit/test_client_*.py tests/unit/test_notebook_*.py tests/wire/test_client_*.py
+not_client = --ignore-glob='*/unit/test_client_*' --ignore-glob='*/unit/test_notebook_*' --ignore-glob='*/wire/test_client_*'
+
+.PHONY: help up install test test-tools lint types unit contract system browser dist docs lock clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+up: install  ## Install everything into ./.venv and serve: prints one link
+	@exec $(bin)/sampan up
+
+install:  ## Install everything into ./.venv
+	@$(install) hub user proxy
+
+test-tools: install
+	@$(install) test
+
+test:  ## All tests, what CI runs; says how long each stage took
+	@for stage in $(stages); do \
+	  begun=$$SECONDS; $(MAKE) $$stage; \
+	  awk -v s=$$stage -v t=$$((SECONDS - begun)) 'BEGIN { printf "== %s: %.1f min\n", s, t / 60 }'; \
+	done; awk -v t=$$SECONDS 'BEGIN { printf "== all: %.1f min\n", t / 60 }'
+
+lint: test-tools  ## Style, format and the arrows between packages
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	PYTHONPATH=client/src $(bin)/lint-imports --no-cache
+
+types: test-tools  ## mypy strict on both packages
+	$(bin)/mypy --strict hub/src
+	$(bin)/mypy --strict --python-executable $(user)/python client/src
+
+unit: test-tools  ## Decisions and parts by themselves
+	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb'
+	$(pytest) tests/unit tests/wire $(not_client)
+	$(pytest_user) $(client_unit)
+
+contract: test-tools  ## What every backend and the API promise
+	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb'
+	$(pytest) tests/contract
+
+system: test-tools  ## The real hub, proxy, service, notebooks and workers
+	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb'
+	$(pytest) tests/system
+
+browser: test-tools  ## Debian's Chromium from the link to a cluster
+	@tools/install-system chromium=/usr/bin/chromium
+	$(pytest) tests/browser
+
+dist: test-tools  ## Wheels and source distributions of both packages in ./dist
+	@rm -rf dist
+	"$(uv)" build --quiet --build-constraints tools/build.lock --out-dir dist hub
+	"$(uv)" build --quiet --build-constraints tools/build.lock --out-dir dist client
+
+docs:  ## The documentation as HTML in ./build/docs
+	@$(install) hub
+	@"$(uv)" venv --quiet --allow-existing --python $(bin)/python .venv/docs; \
+	  "$(uv)" pip install --quiet --python .venv/docs/bin/python --require-hashes -r docs/requirements.lock
+	.venv/docs/bin/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+lock: test-tools  ## Renew all lock files
+	$(compile) --upgrade tools/build.in -o tools/build.lock
+	$(compile) --upgrade tools/node.in -o tools/node.lock
+	$(compile) --upgrade tools/requirements.in -o tools/requirements.lock
+	$(compile) --upgrade hub/pyproject.toml -o hub/requirements.lock
+	$(compile) --upgrade client/pyproject.toml --all-extras -o client/requirements.lock
+	$(compile) --upgrade tests/requirements.in -o tests/requirements.lock
+	$(compile) --upgrade tests/requirements-user.in -o tests/requirements-user.lock
+	$(compile) --upgrade docs/requirements.in -o docs/requirements.lock
+	cd hub/proxy && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+
+clean:  ## Remove what was built and installed (not ./.sampan)
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
