@@ -16,6 +16,13 @@ from tests.support.installation import wait_until
 from tests.support.kernels import Kernel
 from tests.support.servers import Server, running_server
 
+SCORES = """
+from sampan._api import read_session
+from sampan.rundir import live_hosts
+(_, host), = live_hosts(read_session())
+print(*(int(open(f"/proc/{pid}/oom_score_adj").read()) for pid in (host["pid"], "self")))
+"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -70,6 +77,8 @@ async def use_from_a_kernel(http: aiohttp.ClientSession, server: Server, model: 
     assert (await kernel.execute(code + "client.submit(sum, [3, 4]).result()")).checked().value == "7"
     code = f"from sampan import Cluster\nCluster.attach('{model['name']}').get_client().submit(sum, [4, 4]).result()"
     assert (await kernel.execute(code)).checked().value == "8"
+    host, own = map(int, (await kernel.execute(SCORES)).checked().text.split())
+    assert host < own, "when memory runs out, the scheduler outlives the kernel"
 
 
 async def watch_the_dashboard(http: aiohttp.ClientSession, server: Server, model: dict[str, Any]) -> None:
