@@ -27,7 +27,7 @@ from sampan.errors import SampanError
 from sampan.rundir import ensure_private, session_dir, write_private
 
 OOM_SCORE = 300
-"""Kernels inherit it: when memory runs out, they go before the scheduler (100) and the hub (0)."""
+"""Kernels inherit it: when memory runs out, they go before the scheduler (a host lowers its own) and the hub (0)."""
 BACKLOG = 512
 
 
