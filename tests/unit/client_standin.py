@@ -5,6 +5,7 @@ The real service is met in tests/system; here a test may refuse, hold back and k
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -187,7 +188,8 @@ class StandIn:
     def route(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
         whole: dict[tuple[str, str], Callable[..., dict[str, Any]]] = {
             ("POST", "/clusters"): self.post_clusters, ("POST", "/jobs"): self.post_jobs,
-            ("GET", "/jobs"): self.get_jobs, ("POST", "/jobs/stop"): self.post_stop, ("GET", "/offers"): self.get_offers,
+            ("GET", "/jobs"): self.get_jobs, ("POST", "/jobs/stop"): self.post_stop,
+            ("GET", "/offers"): self.get_offers,
         }  # fmt: skip
         if (method, path) in whole:
             return 200, whole[method, path](body, query)
@@ -216,7 +218,8 @@ class StandIn:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                with contextlib.suppress(BrokenPipeError):  # a host that was killed while it waited
+                    self.wfile.write(data)
 
             do_GET = do_POST = do_PUT = answer
 

@@ -213,10 +213,15 @@ def test_a_worker_of_another_environment_is_refused_with_the_difference(
 
 
 def test_a_worker_over_its_memory_says_so(service: StandIn) -> None:
+    def hold(size_bytes: int) -> int:
+        held = b"x" * size_bytes
+        time.sleep(60)
+        return len(held)
+
     with Cluster(1) as cluster, cluster.get_client() as client:
         client.wait_for_workers(1, timeout=30)
         with pytest.warns(WorkerWarning, match="MiB of the 512 MiB"):
-            future = client.submit(lambda: len(bytearray(600 * 2**20)), retries=0)
+            future = client.submit(hold, 600 * 2**20)
             eventually(lambda: cluster._notes_seen)
         future.cancel()
 

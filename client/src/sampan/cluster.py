@@ -114,6 +114,7 @@ class Cluster(DaskCluster):
                 if self._options is None:
                     raise ClusterNotFound(f"The cluster {self.name} has ended")
                 host = await asyncio.to_thread(launch.start_host, self._session, self._options)
+            self._host = host
             check_parity(host)
             self.security = make_security(Keys(Path(host["certificate"]), Path(host["key"])))
             self.scheduler_comm = rpc(host["scheduler"], connection_args=self.security.get_connection_args("client"))
@@ -202,12 +203,17 @@ class Cluster(DaskCluster):
         """Hear what happened to workers; say once when the host is gone."""
         if self.status != Status.running:
             return
-        try:
+        if not rundir.is_alive(self._host):
+            self.periodic_callbacks["sampan-notes"].stop()
+            warnings.warn(f"{self.name}: the cluster has ended (its host is gone)", WorkerWarning, stacklevel=2)
+            return
+        with contextlib.suppress(OSError):  # it is ending just now: the next look says so
             self._tell(await self.scheduler_comm.sampan_info())
-        except OSError:
-            if rundir.live_host(self._folder) is None:
-                self.periodic_callbacks["sampan-notes"].stop()
-                warnings.warn(f"{self.name}: the cluster has ended (its host is gone)", WorkerWarning, stacklevel=2)
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        """As Dask's, for which the end of a worker it never saw begin (let go while it registered) is an error."""
+        if op == "add" or msg in self.scheduler_info["workers"]:
+            super()._update_worker_status(op, msg)
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | None = None) -> None:  # noqa: ASYNC109  Dask's signature
         """As Dask's, but it gives up, with the reason, when no more workers will come."""
@@ -247,16 +253,9 @@ class Cluster(DaskCluster):
             return f"(its output cannot be read: {error})"
         return "\n".join(answer["lines"])
 
-    @property
-    def _cluster_id(self) -> str:
-        host = rundir.read_json(self._folder / "host.json")
-        if host is None:
-            raise ClusterNotFound(f"The cluster {self.name} has ended")
-        return str(host["id"])
-
     def logs(self, lines: int = 200) -> dict[str, str]:
         """The end of the host's log and of every worker's output, also of workers that ended."""
-        jobs = self._jobs(self._cluster_id)
+        jobs = self._jobs(self._host["id"])
         found = {"host": "\n".join(rundir.tail(self._folder / "host.log", lines))}
         return found | {job["name"]: self._log(job["id"], lines) for job in jobs}
 
@@ -264,7 +263,7 @@ class Cluster(DaskCluster):
     def cost(self) -> Money | None:
         """What the workers of this cluster have cost so far; None where there are no prices."""
         offers = self._session.connect().call("GET", "/offers")
-        return make_cost(self._jobs(self._cluster_id), offers["currency"])
+        return make_cost(self._jobs(self._host["id"]), offers["currency"])
 
     def quote(self, n: int, size: str | None = None) -> Quote:
         """What `n` workers would take, cost per hour, and how many you may have now."""
@@ -297,11 +296,11 @@ class Cluster(DaskCluster):
         """End the cluster: its workers, its scheduler, its host; returns when the host is gone."""
         if self.status in (Status.closing, Status.closed):
             return
-        if self.scheduler_comm is not None and self.status == Status.running:
+        if self.status == Status.running and rundir.is_alive(self._host):
             with contextlib.suppress(OSError):
                 await self.scheduler_comm.sampan_shutdown()
         await super()._close()
-        if not await asyncio.to_thread(launch.await_end, self._folder, CLOSE_TIMEOUT_S):
+        if not await asyncio.to_thread(launch.await_end, self._host, CLOSE_TIMEOUT_S):
             raise ClusterFailed(
                 f"The host of {self.name} has not ended after {CLOSE_TIMEOUT_S:.0f} s; its log ends:",
                 rundir.tail(self._folder / "host.log"),

@@ -93,9 +93,12 @@ def start_time(pid: int) -> int | None:
 def live_host(folder: Path) -> dict[str, Any] | None:
     """`host.json` of a cluster whose host process still runs; None otherwise."""
     host = read_json(folder / "host.json")
-    if host is None or start_time(int(host["pid"])) != host["pid_started"]:
-        return None
-    return host
+    return host if host is not None and is_alive(host) else None
+
+
+def is_alive(host: Mapping[str, Any]) -> bool:
+    """Whether the very process that wrote this `host.json` runs."""
+    return start_time(int(host["pid"])) == int(host["pid_started"])
 
 
 def live_hosts(session: Session) -> Iterator[tuple[Path, dict[str, Any]]]:

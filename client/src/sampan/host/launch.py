@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,10 @@ def read_failure(failed: dict[str, Any], log: list[str]) -> SampanError:
     return ClusterFailed(f"The cluster's host could not start: {failed['detail']}", log)
 
 
-def await_end(folder: Path, timeout_s: float) -> bool:
-    """Whether the host ended within the time."""
+def await_end(host: Mapping[str, Any], timeout_s: float) -> bool:
+    """Whether the host's process ended within the time."""
     deadline = time.monotonic() + timeout_s
-    while rundir.live_host(folder) is not None:
+    while rundir.is_alive(host):
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_S)

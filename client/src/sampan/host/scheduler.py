@@ -42,6 +42,7 @@ class SampanScheduler(Scheduler):
         self.http_application = RoutingApplication(routes)
         self.http_server = HTTPServer(self._answer)
         self.dashboard_socket.unlink(missing_ok=True)
+        self.http_server.address, self.http_server.port = str(self.dashboard_socket), 0  # Dask's pages ask for these
         self.http_server.add_socket(bind_unix_socket(str(self.dashboard_socket), mode=0o600))
 
     def _answer(self, request: HTTPServerRequest) -> None:
