@@ -34,7 +34,11 @@ def _is_delegated(folder: Path) -> bool:
 
 def group_of(parent: Path | None, job_id: str) -> str | None:
     """The control group of one job."""
-    return None if parent is None else str(parent / f"sampan-{job_id}")
+    return None if parent is None else str(parent / group_name(job_id))
+
+
+def group_name(job_id: str) -> str:
+    return f"sampan-{job_id}"
 
 
 def describe(parent: Path | None) -> str:

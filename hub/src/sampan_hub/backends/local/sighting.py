@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import time
 from pathlib import Path
 
 from sampan_hub.backends.base import Identity, Observed, Phase
 from sampan_hub.backends.local import records
+from sampan_hub.backends.local.containment import group_name
 from sampan_hub.backends.local.records import EndRecord, StartRecord
 from sampan_hub.backends.local.shim import files, procfs
 from sampan_hub.backends.local.shim.ending import REBOOTED, UNSEEN, Ending
@@ -73,10 +76,14 @@ def _ended(identity: Identity, start: StartRecord | None, end: EndRecord) -> Obs
 
 
 def _seal(folder: Path, start: StartRecord) -> EndRecord:
-    """Write down an end that no keeper did, so that it stays the same in every later look."""
+    """Do what the lost keeper would have: clear up, and write the end down so that every later look sees the same."""
     rebooted = start.boot_id != procfs.boot_id()
     ending = REBOOTED if rebooted else UNSEEN
-    at = min(_boot_time(), time.time()) if rebooted else time.time()
+    at = _boot_time() if rebooted else time.time()
+    shutil.rmtree(folder / files.PRIVATE, ignore_errors=True)
+    if start.cgroup and Path(start.cgroup).name == group_name(folder.name):
+        with contextlib.suppress(OSError):  # gone with the boot, or not empty
+            Path(start.cgroup).rmdir()
     return record_end_if_free(folder, ending, at) or records.parse_end(folder, ending.as_record(at))
 
 
