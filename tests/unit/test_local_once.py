@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from sampan_hub.backends.local import LocalBackend, folders, launcher
 from sampan_hub.backends.local.shim import files
 from sampan_hub.backends.local.submitting import Submitter
 from tests.contract.local_jobs import LocalJobs, processes_of, until
+
+REPOSITORY = Path(__file__).parents[2]
 
 KILLED_SUBMITTER = """
 import asyncio, os, pickle, signal, sys
@@ -304,11 +307,9 @@ async def test_a_failed_preparation_leaves_nothing(jobs: LocalJobs, monkeypatch:
     assert list(jobs.root.iterdir()) == []
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> AsyncIterator[Path] | Path:
-    """A file system of 256 KiB; only root can make one."""
-    if os.getuid() != 0:
-        pytest.fail("run the tests of a full disk as root: mounting a small file system needs it")
+@contextmanager
+def _small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", str(disk)], check=True)
@@ -318,17 +319,28 @@ def small_disk(tmp_path: Path) -> AsyncIterator[Path] | Path:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-async def test_a_full_disk_refuses_new_jobs_and_still_records_ends(small_disk: Path) -> None:
-    jobs = LocalJobs(small_disk / "jobs")
-    running = await jobs.start(("sh", "-c", "yes 0123456789 | head -c 2000000; exec sleep 1000"))
-    filler = small_disk / "filler"
-    await until(lambda: shutil.disk_usage(small_disk).free < 4096, "the job's own output fills the disk")
-    with pytest.raises(BackendError, match="No space left"):
-        await jobs.backend.submit([jobs.spec() for _ in range(3)])
-    assert [path.name for path in jobs.root.iterdir()] == [running]
-    assert not filler.exists()
-    os.kill(processes_of(running)[0], signal.SIGKILL)
-    ended = await jobs.until_ended(running)
-    assert ended.exit is not None
-    assert ended.exit.signal == 9
-    await jobs.close()
+def _run_as_namespace_root(test: str) -> None:
+    """This test once more, where an ordinary user may mount a file system of its own."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-m", "pytest", "-q", test]
+    run = subprocess.run([*command, "-p", "no:cacheprovider"], capture_output=True, text=True, cwd=REPOSITORY)
+    assert run.returncode == 0, f"{run.stdout}{run.stderr}\nwithout user namespaces, run this test as root"
+
+
+async def test_a_full_disk_refuses_new_jobs_and_still_records_ends(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if os.getuid() != 0:
+        await asyncio.to_thread(_run_as_namespace_root, request.node.nodeid)
+        return
+    with _small_disk(tmp_path) as disk:
+        jobs = LocalJobs(disk / "jobs")
+        running = await jobs.start(("sh", "-c", "yes 0123456789 | head -c 2000000; exec sleep 1000"))
+        await until(lambda: shutil.disk_usage(disk).free < 4096, "the job's own output fills the disk")
+        with pytest.raises(BackendError, match="No space left"):
+            await jobs.backend.submit([jobs.spec() for _ in range(3)])
+        assert [path.name for path in jobs.root.iterdir()] == [running]
+        os.kill(processes_of(running)[0], signal.SIGKILL)
+        ended = await jobs.until_ended(running)
+        assert ended.exit is not None
+        assert ended.exit.signal == signal.SIGKILL
+        await jobs.close()
