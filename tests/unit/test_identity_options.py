@@ -70,7 +70,7 @@ def test_the_form_shows_each_size_with_its_price_and_chooses_one() -> None:
         "paused": "Back at noon <b>",
         "sizes": [{"name": "small", "free_now": 3, "allowed_now": 2}, {"name": "big", "free_now": 0, "allowed_now": 0}],
     }
-    html = render_form(PLAIN, "ana", {}, offers)
+    html = render_form(PLAIN, "ana", {}, {"personal": offers})
     assert html.count('type="radio"') == 2
     assert 'value="small" required checked' in " ".join(html.split())
     assert "1.25 EUR per hour" in html
@@ -80,7 +80,9 @@ def test_the_form_shows_each_size_with_its_price_and_chooses_one() -> None:
 
 
 def test_the_form_stands_without_the_service() -> None:
-    html = render_form(PROJECTS, "ana", {"size": "gone"}, None)
+    html = render_form(PROJECTS, "ana", {"size": "gone"}, {})
     assert "does not answer" in html
     assert 'value="small"' in html
+    assert 'value="big"' in html, "one of the person's projects may use it"
     assert '<option value="closed"' in html
+    assert 'value="big"' not in render_form(PROJECTS, "ben", {}, {})

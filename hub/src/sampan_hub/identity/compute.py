@@ -82,9 +82,14 @@ class ComputeClient:
         """Ask for the end of a job. Returning says that the wish is recorded, not that the job is gone."""
         await self._call("POST", "/jobs/stop", json={"ids": [job_id], "reason": reason})
 
-    async def offers(self, owner: str) -> dict[str, Any]:
-        """What this person may choose from."""
-        return await self._call("GET", "/offers", params={"owner": owner})
+    async def offers(self, owner: str, project: str) -> dict[str, Any]:
+        """What this person may choose from in this project."""
+        return await self._call("GET", "/offers", params={"owner": owner, "project": project})
+
+    async def log(self, job_id: str, lines: int) -> list[str]:
+        """The end of a job's output, also after its end."""
+        answer = await self._call("GET", f"/jobs/{job_id}/log", params={"lines": lines})
+        return [str(line) for line in answer["lines"]]
 
     async def is_ready(self) -> bool:
         """Whether the service has had a good listing from every backend: only then does absence mean anything."""

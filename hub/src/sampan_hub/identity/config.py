@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from traitlets.config import Config
 
+from sampan_hub import look
 from sampan_hub.identity.compute import ComputeClient
 from sampan_hub.identity.feed import Feed
 from sampan_hub.identity.form import TEMPLATES
@@ -110,6 +111,8 @@ def _apply_service(c: Config, paths: StatePaths, ports: PortsLike) -> None:
             "url": f"http://127.0.0.1:{ports.service}",
             "api_token": read_key(paths.key("service-token")).decode(),
             "oauth_no_confirm": True,
+            # its pages show administrators more; who is one, this scope tells, which allows nothing by itself
+            "oauth_client_allowed_scopes": ["admin-ui"],
             "timeout": 1,  # how long the hub keeps people waiting for a service that is away; by default half a minute
         },
         {"name": "sampan-cli", "api_token": read_key(paths.key("cli-token")).decode(), "display": False},
@@ -137,7 +140,7 @@ def _apply_servers(c: Config, settings: Settings, paths: StatePaths, ports: Port
 
 
 def _apply_pages(c: Config, settings: Settings) -> None:
-    c.JupyterHub.template_paths = [str(TEMPLATES)]
+    c.JupyterHub.template_paths = [str(TEMPLATES), str(look.TEMPLATES)]
     c.JupyterHub.template_vars = {"sampan_isolation_none": settings.isolation == "none"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,59 +10,76 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sampan_hub.identity.options import allowed_options
+from sampan_hub.look import words
 from sampan_hub.settings.model import Settings
-from sampan_hub.settings.units import render_price
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+Offers = Mapping[str, Any]
+"""What the service says a person may have in one project."""
+
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Renders the parts of pages that JupyterHub takes as HTML."""
     return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
 
 
-def render_form(settings: Settings, owner: str, chosen: Mapping[str, Any], offers: Mapping[str, Any] | None) -> str:
-    """The form's fields as HTML. `offers`: the service's answer; None when it does not answer."""
-    allowed = allowed_options(settings, owner, None)
-    cards = [_card(settings, name, _offered(offers, name)) for name in allowed["size"]]
-    preferred = [chosen.get("size"), (offers or {}).get("default_size"), settings.default_size, *allowed["size"]]
+def render_form(settings: Settings, owner: str, chosen: Mapping[str, Any], offers: Mapping[str, Offers]) -> str:
+    """The form's fields as HTML. `chosen`: what was chosen last. `offers`: by project; empty without the service."""
+    projects = allowed_options(settings, owner, None)["project"]
+    project = _first((chosen.get("project"), *projects), projects)
+    environments = list(settings.environments)
     return (
-        _environment()
+        environment()
         .get_template("options.html")
         .render(
-            cards=cards,
-            size=next((name for name in preferred if name in allowed["size"]), None),
-            projects=allowed["project"],
-            project=chosen.get("project"),
-            environments=allowed["environment"],
-            environment=chosen.get("environment") or settings.default_environment,
-            paused=(offers or {}).get("paused"),
-            is_service_away=offers is None,
+            groups=[_group(settings, owner, name, chosen, offers.get(name, {})) for name in projects],
+            project=project,
+            environments=environments,
+            environment=_first((chosen.get("environment"), settings.default_environment, *environments), environments),
+            paused=next((said["paused"] for said in offers.values() if said.get("paused")), None),
+            is_service_away=not offers,
         )
     )
 
 
-def _offered(offers: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:
-    sizes = (offers or {}).get("sizes", [])
-    return next((size for size in sizes if size["name"] == name), {})
+def _first(preferred: Sequence[Any], allowed: Sequence[str]) -> str | None:
+    return next((name for name in preferred if name in allowed), None)
 
 
-def _card(settings: Settings, name: str, offered: Mapping[str, Any]) -> dict[str, Any]:
-    size = settings.sizes[name]
-    price = size.price_per_hour
-    free = offered.get("free_now")
+def _group(settings: Settings, owner: str, project: str, chosen: Mapping[str, Any], offers: Offers) -> dict[str, Any]:
+    """The sizes of one project, and which of them is marked."""
+    sizes = allowed_options(settings, owner, project)["size"]
+    preferred = (chosen.get("size"), offers.get("default_size"), settings.default_size, *sizes)
+    said = {size["name"]: size for size in offers.get("sizes", [])}
     return {
-        "name": name,
-        "facts": _facts(size.cores, size.memory, size.gpus),
-        "price": None if price is None else f"{render_price(price)} {settings.currency or ''} per hour".strip(),
-        "free": None if free is None else ("starts at once" if free else "has to wait now"),
-        "is_over": offered.get("allowed_now") == 0,
-        "raised_by": settings.limits.raised_by,
+        "project": project,
+        "size": _first(preferred, sizes),
+        "cards": [_card(settings, name, said.get(name, {}), offers.get("waiting") or 0) for name in sizes],
     }
 
 
-def _facts(cores: float, memory_bytes: int, gpus: int) -> str:
-    facts = [f"{cores:g} {'core' if cores == 1 else 'cores'}", f"{memory_bytes / 2**30:.3g} GiB memory"]
-    if gpus:
-        facts.append(f"{gpus} {'GPU' if gpus == 1 else 'GPUs'}")
-    return ", ".join(facts)
+def _card(settings: Settings, name: str, said: Mapping[str, Any], waiting: int) -> dict[str, Any]:
+    size = settings.sizes[name]
+    price = size.price_per_hour
+    tone, free = _free(said, waiting, settings.limits.raised_by)
+    return {
+        "name": name,
+        "facts": words.resources(size.cores_milli, size.memory, size.gpus),
+        "price": None if price is None else f"{words.price(price, settings.currency)} per hour",
+        "free": free,
+        "tone": tone,
+    }
+
+
+def _free(said: Mapping[str, Any], waiting: int, raised_by: str) -> tuple[str, str | None]:
+    """How soon one of this size would start. Nobody overtakes: while others wait, everybody waits."""
+    free = said.get("free_now")
+    if said.get("allowed_now") == 0:
+        return "none", f"over your limit now; {raised_by} can raise it"
+    if free is None:
+        return "", None
+    if waiting or not free:
+        return "waits", f"queues, position {waiting + 1}"
+    return "", f"starts at once, {free} free now"

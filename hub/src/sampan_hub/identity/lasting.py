@@ -12,6 +12,7 @@ from jupyterhub import __version__
 from jupyterhub.objects import Server
 from jupyterhub.spawner import Spawner
 
+from sampan_hub.identity.compute import ServiceError
 from sampan_hub.identity.following import ASK_AGAIN_S, FollowingSpawner
 from sampan_hub.identity.notebooks import describe_end
 from sampan_hub.identity.refusals import SpawnRefused
@@ -20,6 +21,10 @@ ATTEMPT_S = 30.0
 """How long one wait for a starting server's HTTP answer lasts, before the next."""
 ATTEMPT_AT_RESTART_S = 2.0
 """How long a restarted hub waits for a live server's answer: it is live whatever it answers."""
+
+
+LAST_LINES = 20
+"""How much of its log is shown beside the news that a start failed."""
 
 
 class LiveWithoutAnswer:
@@ -120,7 +125,7 @@ class LastingSpawner(FollowingSpawner):
                 return answer
         if at_restart:
             raise TimeoutError("it ended while the hub was away")
-        raise self._ended_early()
+        raise await self._ended_early()
 
     async def _answer_within(self, timeout_s: float, options: dict[str, Any]) -> Any:
         """None when there is none in time, or it is over: JupyterHub's own wait hangs on a server that only listens."""
@@ -144,10 +149,22 @@ class LastingSpawner(FollowingSpawner):
         notebook = self._notebook
         return notebook.is_ready if notebook is not None else self._was_ready
 
-    def _ended_early(self) -> SpawnRefused:
+    async def _ended_early(self) -> SpawnRefused:
         notebook = self._notebook
-        text = describe_end(notebook) if notebook else "Your server was gone before it was ready. Start it again."
-        return SpawnRefused(text, code="ended", status=500)
+        if notebook is None:
+            text = "Your server was gone before it was ready. Start it again."
+            return SpawnRefused(text, code="ended", status=500)
+        page = f"{self.user.settings['base_url']}services/sampan/jobs/{notebook.id}"
+        lines = await self._last_lines(notebook.id)
+        return SpawnRefused(describe_end(notebook), code="ended", status=500, page=page, log_lines=lines)
+
+    async def _last_lines(self, job_id: str) -> list[str]:
+        """The end of its log; nothing while the service does not say."""
+        try:
+            return await self._feed.compute.log(job_id, LAST_LINES)
+        except ServiceError as error:
+            self.log.warning("The log of job %s cannot be read: %s", job_id, error)
+            return []
 
     async def _route_when_checked(self) -> None:
         """A server found again gets its route now, not when the slowest other check is done."""

@@ -14,12 +14,17 @@ from sampan_hub.identity.following import ASK_AGAIN_S
 from sampan_hub.identity.form import render_form
 from sampan_hub.identity.lasting import LastingSpawner
 from sampan_hub.identity.notebooks import Notebook, describe
-from sampan_hub.identity.options import OptionRefused, check_options, parse_form
+from sampan_hub.identity.options import OptionRefused, allowed_options, check_options, parse_form
 from sampan_hub.identity.refusals import SpawnRefused
 from sampan_hub.identity.submission import end_previous, submit_patiently
 from sampan_hub.settings.model import Settings
 
 SECRET_VARIABLES = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
+
+FIRST_CAUSE_S = 1.5
+"""A start that nobody has taken by then is told why it waits."""
+ASKING = "Asking for your server."
+NOT_TAKEN = "Waiting for the compute service to take it; it may just be restarting."
 
 
 class JobSpawner(LastingSpawner):
@@ -73,20 +78,20 @@ class JobSpawner(LastingSpawner):
                 self._was_ready = True
                 return str(notebook.address)
             if self._is_over:
-                raise self._ended_early()
+                raise await self._ended_early()
             await self._feed.change(ASK_AGAIN_S)
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """A sentence whenever what it waits for has changed; JupyterHub ends this with the start."""
         said = None
+        asked = False
         while True:
-            notebook = self._notebook
-            if notebook is not None:
-                percent, sentence = describe(notebook)
-                if sentence != said:
-                    yield {"progress": percent, "message": sentence}
-                    said = sentence
-            await self._feed.change(ASK_AGAIN_S)
+            percent, sentence = describe(self._notebook) if self._notebook else (5, NOT_TAKEN if asked else ASKING)
+            if sentence != said:
+                yield {"progress": percent, "message": sentence}
+                said = sentence
+            await self._feed.change(ASK_AGAIN_S if asked else FIRST_CAUSE_S)
+            asked = True
 
     # Options
 
@@ -124,9 +129,10 @@ def refuse_options(spawner: JobSpawner, options: dict[str, Any]) -> None:
 
 async def render_options_form(spawner: JobSpawner) -> str:
     """The cards to choose from; without the service, what the settings know."""
-    offers: dict[str, Any] | None
+    owner = spawner.user.name
+    projects = allowed_options(spawner.settings, owner, None)["project"]
     try:
-        offers = await spawner._feed.compute.offers(spawner.user.name)
+        offers = {project: await spawner._feed.compute.offers(owner, project) for project in projects}
     except ServiceError:
-        offers = None
-    return render_form(spawner.settings, spawner.user.name, spawner.user_options, offers)
+        offers = {}
+    return render_form(spawner.settings, owner, spawner.user_options, offers)

@@ -330,6 +330,8 @@ class OffersAnswer(Answer):
     backends: list[str]
     currency: str | None
     paused: str | None
+    waiting: int = 0
+    """How many jobs already wait for room where the caller's next one would; nobody overtakes."""
 
 
 class QuoteAnswer(Answer):

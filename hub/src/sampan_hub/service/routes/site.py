@@ -9,6 +9,8 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from sampan_hub.jobs.admission import allowed_now
+from sampan_hub.jobs.drafts import Selection
+from sampan_hub.jobs.model import State
 from sampan_hub.service.access import Admin, Asker, Ctx, allow
 from sampan_hub.service.answers import json_answer
 from sampan_hub.service.auth import Caller
@@ -54,6 +56,7 @@ async def offers(caller: Asker, context: Ctx, owner: Text = None, project: Text 
         backends=list(context.settings.backends),
         currency=context.settings.currency,
         paused=await context.in_store(context.store.paused),
+        waiting=await _waiting(context),
     )
     return json_answer(answer.model_dump_json())
 
@@ -121,6 +124,14 @@ async def pause(body: PauseRequest, _caller: Admin, context: Ctx) -> Response:
     """Refuse new work with a sentence; null takes it again. What runs is not touched."""
     await context.in_store(context.store.pause, body.sentence)
     return json_answer(PauseAnswer(sentence=body.sentence).model_dump_json())
+
+
+async def _waiting(context: Context) -> int:
+    """How many jobs wait for room at the default backend."""
+    backend = default_backend(context.settings)
+    selection = Selection(backend=backend, states=frozenset({State.ACCEPTED, State.QUEUED}))
+    _, jobs = await context.in_store(context.store.jobs, selection)
+    return sum(job.position is not None for job in jobs)
 
 
 def _person(caller: Caller, owner: str | None) -> str:
