@@ -138,7 +138,7 @@ class FakeBackend:
         jobs = tuple(
             self._show(pretended, begun_at)
             for job_id, pretended in self._jobs.items()
-            if job_id not in self.faults.hidden and (self._complete_history or pretended.ended_at is None)
+            if job_id not in self.faults.hidden
         )
         if self.faults.listing_delay_s:
             await asyncio.sleep(self.faults.listing_delay_s)
@@ -196,9 +196,13 @@ class FakeBackend:
         return self._jobs[job_id].run
 
     def finish(self, job_id: str, exit_: Exit) -> None:
-        """A process ends by itself; nothing if it has already, or never was."""
+        """A process ends by itself; nothing if it has already, or never was. Without a history its key is free again."""
         job = self._jobs.get(job_id)
-        if job is not None and job.ended_at is None:
+        if job is None or job.ended_at is not None:
+            return
+        if not self._complete_history:
+            del self._jobs[job_id]
+        else:
             self._jobs[job_id] = replace(job, ended_at=self._clock(), exit=exit_)
 
     def plant(self, identity: Identity) -> None:
