@@ -84,12 +84,12 @@ def ensure_uv() -> Path:
     say("uv: installing")
     lock = ROOT / "tools" / "requirements.lock"
     words = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", lock]
-    if has_module("ensurepip"):
-        run([sys.executable, "-m", "venv", VENV])
-        run([VENV / "bin" / "python", "-m", "pip", *words])
-    elif has_module("pip"):
+    if has_module("pip"):
         run([sys.executable, "-m", "venv", "--without-pip", VENV])
         run([sys.executable, "-m", "pip", "--python", VENV / "bin" / "python", *words])
+    elif has_module("ensurepip"):
+        run([sys.executable, "-m", "venv", VENV])
+        run([VENV / "bin" / "python", "-m", "pip", *words])
     else:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         raise CannotInstall(
