@@ -8,7 +8,6 @@ connects early waits in its queue, and no other process can take the port in bet
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -24,7 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 from sampan._api import read_session
 from sampan._job import Access, Claim, claim_job, job_folder, raise_oom_score, read_bootstrap, report
 from sampan.errors import SampanError
-from sampan.rundir import ensure_private, session_dir, write_private
+from sampan.rundir import ensure_private, live_host, session_dir, write_private
 
 OOM_SCORE = 300
 """Kernels inherit it: when memory runs out, they go before the scheduler (a host lowers its own) and the hub (0)."""
@@ -46,8 +45,8 @@ def main() -> int:
             return serve(listener, report_beside(claim.access, listener.getsockname()[:2]))
         finally:
             shutil.rmtree(runtime, ignore_errors=True)
-            with contextlib.suppress(OSError):  # hosts of clusters may still be ending there
-                runtime.parent.rmdir()
+            if not any(map(live_host, runtime.parent.iterdir())):  # else they are ending, and use it still
+                shutil.rmtree(runtime.parent, ignore_errors=True)
     except SampanError as error:
         print(f"sampan.notebook: {error}", file=sys.stderr)
         return 1
