@@ -27,7 +27,9 @@ from sampan_hub.settings.model import Settings
 P = ParamSpec("P")
 T = TypeVar("T")
 
-STORE_THREADS = 8
+READERS = 6
+WRITERS = 2
+"""Writers take turns in the store anyway; a crowd of them must not keep readers waiting."""
 
 
 def utc_now() -> datetime:
@@ -38,8 +40,8 @@ def utc_now() -> datetime:
 class StoreCalls:
     """Runs store methods in worker threads, a few at a time: the event loop never waits for a disk."""
 
-    def __init__(self) -> None:
-        self._limiter = CapacityLimiter(STORE_THREADS)
+    def __init__(self, at_once: int) -> None:
+        self._limiter = CapacityLimiter(at_once)
 
     async def __call__(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await anyio.to_thread.run_sync(partial(method, *args, **kwargs), limiter=self._limiter)
@@ -66,7 +68,9 @@ class Context:
     hub_users: HubUsers
     own_ports: frozenset[int]
     """Ports of the proxy, the hub and this service: no job may claim to listen there."""
-    in_store: StoreCalls
+    reading: StoreCalls
+    writing: StoreCalls
+    """The lane of what always writes; `reading` is for the rest."""
     revisions: Revisions
     metrics: Metrics
     authenticator: Authenticator
@@ -74,25 +78,25 @@ class Context:
 
     async def find_job(self, job_id: str) -> Job | None:
         """The job, or None."""
-        return await find_job(self.in_store, self.store, job_id)
+        return await find_job(self.reading, self.store, job_id)
 
     async def find_cluster(self, cluster_id: str) -> Cluster | None:
         """The cluster, or None."""
-        return await find_cluster(self.in_store, self.store, cluster_id)
+        return await find_cluster(self.reading, self.store, cluster_id)
 
 
-async def find_job(in_store: StoreCalls, store: Store, job_id: str) -> Job | None:
+async def find_job(reading: StoreCalls, store: Store, job_id: str) -> Job | None:
     """The job, or None."""
     try:
-        return await in_store(store.job, job_id)
+        return await reading(store.job, job_id)
     except NoSuchJob:
         return None
 
 
-async def find_cluster(in_store: StoreCalls, store: Store, cluster_id: str) -> Cluster | None:
+async def find_cluster(reading: StoreCalls, store: Store, cluster_id: str) -> Cluster | None:
     """The cluster, or None."""
     try:
-        return await in_store(store.cluster, cluster_id)
+        return await reading(store.cluster, cluster_id)
     except NoSuchCluster:
         return None
 

@@ -132,14 +132,14 @@ async def follow(
     `breathe` is called every `BREATH_S`; once it answers False nobody listens any more.
     """
     deadline_s = time.monotonic() + query.wait_s
-    first = latest = await context.in_store(take_snapshot, context, query, caller, utc_now())
+    first = latest = await context.reading(take_snapshot, context, query, caller, utc_now())
     while query.revision is not None and not latest.is_news(query.revision, first):
         left_s = deadline_s - time.monotonic()
         if left_s <= 0 or context.revisions.released or not await breathe():
             return latest
         newest = await context.revisions.wait_change(latest.revision, min(left_s, BREATH_S))
         if newest != latest.revision:
-            latest = await context.in_store(take_snapshot, context, query, caller, utc_now())
+            latest = await context.reading(take_snapshot, context, query, caller, utc_now())
     return latest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,14 +12,15 @@ from sqlalchemy.exc import SQLAlchemyError
 log = logging.getLogger(__name__)
 
 REREAD_S = 1.0
-SETTLE_S = 0.05
+PACE_S = 0.2
+"""The shortest time between two rounds of waking: while much changes, readers get it in portions."""
 
 
 class Revisions:
     """Knows the store's newest revision and lets requests wait for a newer one.
 
     `poke` says that this process wrote; another service's writes are seen at the next re-read. Either way a
-    single read of the counter serves all that wait, and writes within `SETTLE_S` wake them once.
+    single read of the counter serves all that wait. News after a pause is told at once, then every `PACE_S`.
     """
 
     def __init__(self, read_revision: Callable[[], Awaitable[int]]) -> None:
@@ -43,6 +45,7 @@ class Revisions:
     async def run(self) -> None:
         """Watches until cancelled. A store that cannot be read is asked again; readers wait meanwhile."""
         self._loop = asyncio.get_running_loop()
+        told_s = -PACE_S
         while True:
             try:
                 newest = await self._read()
@@ -52,11 +55,12 @@ class Revisions:
                 if newest != self.newest:
                     self.newest = newest
                     self._tell()
+                    told_s = time.monotonic()
             try:
                 await asyncio.wait_for(self._poked.wait(), REREAD_S)
             except TimeoutError:
                 continue
-            await asyncio.sleep(SETTLE_S)
+            await asyncio.sleep(max(0.0, told_s + PACE_S - time.monotonic()))
             self._poked.clear()
 
     async def wait_change(self, known: int, timeout_s: float) -> int:

@@ -17,7 +17,7 @@ from sampan_hub.jobs.spec import SpecRules
 from sampan_hub.jobs.store import Store
 from sampan_hub.service.auth import Authenticator
 from sampan_hub.service.capacities import Capacities
-from sampan_hub.service.context import Context, Keys, StoreCalls, find_cluster, find_job
+from sampan_hub.service.context import READERS, WRITERS, Context, Keys, StoreCalls, find_cluster, find_job
 from sampan_hub.service.hubusers import HubUsers
 from sampan_hub.service.metrics import Metrics
 from sampan_hub.service.ports import read_own_ports
@@ -94,7 +94,7 @@ def make_context(
     )
     own_ports = read_own_ports(paths.run / "ports.json", bind_endpoint(settings).port, port)
     hub_users = HubUsers(_hub_api(settings, own_ports.hub))
-    in_store = StoreCalls()
+    reading = StoreCalls(READERS)
     return Context(
         settings=settings,
         instance=instance,
@@ -104,14 +104,15 @@ def make_context(
         reconciler=Reconciler(store, backends, settings, rules),
         hub_users=hub_users,
         own_ports=own_ports.all,
-        in_store=in_store,
-        revisions=Revisions(partial(in_store, store.revision)),
+        reading=reading,
+        writing=StoreCalls(WRITERS),
+        revisions=Revisions(partial(reading, store.revision)),
         metrics=Metrics(),
         authenticator=Authenticator(
             keys.service,
             hub_users.resolve,
-            partial(find_job, in_store, store),
-            partial(find_cluster, in_store, store),
+            partial(find_job, reading, store),
+            partial(find_cluster, reading, store),
         ),
         capacities=Capacities(backends),
     )

@@ -33,9 +33,9 @@ async def make(
         raise fail(409, "stopping", "This notebook is being stopped and starts nothing new.")
     draft = make_cluster_draft(body, caller, context.settings)
     try:
-        cluster = await context.in_store(context.store.ensure_cluster, draft, utc_now())
+        cluster = await context.writing(context.store.ensure_cluster, draft, utc_now())
     except StoreError as error:
-        is_paused = await context.in_store(context.store.paused) is not None
+        is_paused = await context.reading(context.store.paused) is not None
         raise fail(409, "paused" if is_paused else "parent-ended", str(error)) from error
     credential = make_credential(context.keys.service, cluster.id, "scheduler")
     return json_answer(ClusterAnswer(cluster=view_cluster(cluster), credential=credential).model_dump_json())
@@ -45,7 +45,7 @@ async def make(
 async def show_all(caller: Asker, context: Ctx, owner: Annotated[str | None, Query(max_length=255)] = None) -> Response:
     """The clusters the caller may see: open, or ended in the last hour; oldest first."""
     scope = owner if caller.sees_all else caller.owner
-    clusters = await context.in_store(context.store.clusters, owner=scope, ended_after=utc_now() - RECENT)
+    clusters = await context.reading(context.store.clusters, owner=scope, ended_after=utc_now() - RECENT)
     seen = [cluster for cluster in clusters if sees_cluster(caller, cluster) and owner in (None, cluster.owner)]
     return json_answer(ClustersAnswer(clusters=[view_cluster(cluster) for cluster in seen]).model_dump_json())
 
@@ -63,7 +63,7 @@ async def report(
     """What the host says of its cluster; renews the lease."""
     if caller.subject != cluster_id:
         raise not_found("cluster", cluster_id)
-    cluster = await context.in_store(
+    cluster = await context.writing(
         context.store.update_cluster,
         cluster_id,
         utc_now(),
@@ -79,7 +79,7 @@ async def report(
 async def end(cluster_id: str, caller: Asker, context: Ctx) -> Response:
     """End the cluster; the service stops its workers. Idempotent."""
     await visible_cluster(context, caller, cluster_id)
-    cluster = await context.in_store(
+    cluster = await context.writing(
         context.store.end_cluster,
         cluster_id,
         by=caller.called,

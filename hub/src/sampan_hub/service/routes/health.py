@@ -42,7 +42,7 @@ async def readyz(context: Ctx) -> Response:
 @router.get("/metrics")
 async def metrics(_caller: Annotated[Caller, Depends(allow("admin", "hub"))], context: Ctx) -> Response:
     """Figures for Prometheus; it sends an administrator's token."""
-    _, jobs = await context.in_store(context.store.jobs, Selection())
+    _, jobs = await context.reading(context.store.jobs, Selection())
     now = utc_now()
     ages_s = {
         name: (now - at).total_seconds()
@@ -56,7 +56,7 @@ async def metrics(_caller: Annotated[Caller, Depends(allow("admin", "hub"))], co
 
 async def _store_troubles(context: Context) -> list[str]:
     try:
-        await context.in_store(context.store.check)
+        await context.reading(context.store.check)
     except (StoreError, SQLAlchemyError) as error:
         return [f"The database does not answer ({type(error).__name__})."]
     return []

@@ -44,7 +44,7 @@ async def submit(body: SubmitRequest, caller: Asker, context: Ctx) -> Response:
     if caller.job is not None and caller.job.wanted is Wanted.STOP:
         raise fail(409, "stopping", "This notebook is being stopped and starts nothing new.")
     cluster = await _cluster_of(body, caller, context)
-    return json_answer(await context.in_store(_submit, context, body, caller, cluster))
+    return json_answer(await context.writing(_submit, context, body, caller, cluster))
 
 
 @router.get("", response_model=JobsAnswer)
@@ -74,19 +74,19 @@ async def feed(
         if await request.is_disconnected():
             return False
         if is_host:
-            await context.in_store(context.store.renew_lease, caller.subject, utc_now())
+            await context.writing(context.store.renew_lease, caller.subject, utc_now())
         return True
 
     if is_host:
         await breathe()
     snapshot = await follow(context, query, caller, breathe)
-    return json_answer(await context.in_store(render_feed, snapshot, states, utc_now()))
+    return json_answer(await context.reading(render_feed, snapshot, states, utc_now()))
 
 
 @router.post("/stop", response_model=StopAnswer)
 async def stop(body: StopRequest, caller: Asker, context: Ctx) -> Response:
     """Want these jobs stopped. Each is `stopping` until the backend confirms its end; unknown ids are refused."""
-    return json_answer(await context.in_store(_stop, context, body, caller))
+    return json_answer(await context.writing(_stop, context, body, caller))
 
 
 @router.get("/{job_id}", response_model=JobView)

@@ -55,7 +55,7 @@ async def offers(caller: Asker, context: Ctx, owner: Text = None, project: Text 
         projects=names,
         backends=list(context.settings.backends),
         currency=context.settings.currency,
-        paused=await context.in_store(context.store.paused),
+        paused=await context.reading(context.store.paused),
         waiting=await _waiting(context),
     )
     return json_answer(answer.model_dump_json())
@@ -109,20 +109,20 @@ async def whoami(caller: Anyone, context: Ctx) -> Response:
 @router.get("/findings", response_model=FindingsAnswer)
 async def findings(_caller: Admin, context: Ctx) -> Response:
     """What an administrator should look at, each with its remedy."""
-    found = await context.in_store(context.store.findings)
+    found = await context.reading(context.store.findings)
     return json_answer(FindingsAnswer(findings=[view_finding(finding) for finding in found]).model_dump_json())
 
 
 @router.get("/pause", response_model=PauseAnswer)
 async def show_pause(_caller: Asker, context: Ctx) -> Response:
     """The sentence with which new work is refused, if it is."""
-    return json_answer(PauseAnswer(sentence=await context.in_store(context.store.paused)).model_dump_json())
+    return json_answer(PauseAnswer(sentence=await context.reading(context.store.paused)).model_dump_json())
 
 
 @router.put("/pause", response_model=PauseAnswer)
 async def pause(body: PauseRequest, _caller: Admin, context: Ctx) -> Response:
     """Refuse new work with a sentence; null takes it again. What runs is not touched."""
-    await context.in_store(context.store.pause, body.sentence)
+    await context.writing(context.store.pause, body.sentence)
     return json_answer(PauseAnswer(sentence=body.sentence).model_dump_json())
 
 
@@ -130,7 +130,7 @@ async def _waiting(context: Context) -> int:
     """How many jobs wait for room at the default backend."""
     backend = default_backend(context.settings)
     selection = Selection(backend=backend, states=frozenset({State.ACCEPTED, State.QUEUED}))
-    _, jobs = await context.in_store(context.store.jobs, selection)
+    _, jobs = await context.reading(context.store.jobs, selection)
     return sum(job.position is not None for job in jobs)
 
 
@@ -159,7 +159,7 @@ async def _size_view(context: Context, owner: str, project: str, name: str) -> S
     settings = context.settings
     size = settings.sizes[name]
     each = resources_of(size)
-    usage = await context.in_store(context.store.usage, owner, project, tenant_of(settings, project, owner))
+    usage = await context.reading(context.store.usage, owner, project, tenant_of(settings, project, owner))
     return SizeView(
         name=name,
         cores_milli=each.cores_milli,

@@ -34,7 +34,7 @@ async def claim(
     if job is None or job.batch != caller.subject:
         raise not_found("job", job_id)
     try:
-        claimed = await context.in_store(context.store.claim, job_id, body.run, utc_now())
+        claimed = await context.writing(context.store.claim, job_id, body.run, utc_now())
     except ClaimRefused as error:
         raise _exit(f"{error}") from error
     scheduler = await _wait_for_scheduler(context, claimed.job) if job.kind is Kind.WORKER else None
@@ -51,7 +51,7 @@ async def report(
     address = None if body.address is None else await _proven_address(context, caller.job, body.address)
     failure = None if body.failure is None else Reason(body.failure.code, body.failure.text)
     said = Report(address=address, busy=body.busy, failure=failure)
-    job = await context.in_store(context.store.report, job_id, said, utc_now())
+    job = await context.writing(context.store.report, job_id, said, utc_now())
     return json_answer(view_job(job, utc_now()).model_dump_json())
 
 
