@@ -102,11 +102,11 @@ class ClusterSite:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return dict(json.loads(answer.read()))
 
-    def open_notebook(self) -> None:
+    def open_notebook(self, env: dict[str, str] | None = None) -> None:
         """Submit a notebook job as the hub does and wait until it runs."""
         claim = self.hub.make_claim()
         base = {"kind": "notebook", "owner": "ana", "size": "small", "folder": str(self.home),
-                "env": claim["env"], "secrets": claim["secrets"]}  # fmt: skip
+                "env": claim["env"] | (env or {}), "secrets": claim["secrets"]}  # fmt: skip
         answer = self.call("POST", "/jobs", {"batch": f"notebook-{free_port()}-{self.port}", "base": base,
                                              "items": [{"name": ""}]})  # fmt: skip
         job_id = answer["items"][0]["job"]["id"]
@@ -127,11 +127,11 @@ class ClusterSite:
         return {job["name"] for job in self.workers("running")}
 
     @asynccontextmanager
-    async def kernel(self) -> AsyncIterator[Kernel]:
+    async def kernel(self, name: str = "python3") -> AsyncIterator[Kernel]:
         """A fresh ipykernel of the notebook."""
         address = self.notebook["address"]
         async with aiohttp.ClientSession() as http:
-            yield await Kernel.start(http, f"http://127.0.0.1:{address['port']}/user/ana/", PERSON_TOKEN)
+            yield await Kernel.start(http, f"http://127.0.0.1:{address['port']}/user/ana/", PERSON_TOKEN, name)
 
     def worker_pids(self) -> set[int]:
         """From /proc alone: the processes that are workers."""

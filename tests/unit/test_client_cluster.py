@@ -1,5 +1,6 @@
 """`Cluster` with real hosts, schedulers and workers against a stand-in service."""
 
+# ruff: noqa: PT031  the warnings come from a background loop: the block has to wait for them
 from __future__ import annotations
 
 import asyncio
@@ -180,14 +181,20 @@ def test_a_killed_kernel_leaves_the_cluster_to_the_next(service: StandIn) -> Non
         assert client.get_dataset("late").result(timeout=20) == "late"
 
 
-def test_idle_workers_rest_and_come_back_and_an_unused_host_ends(service: StandIn) -> None:
-    with Cluster(1, idle_timeout="1s") as cluster:
-        with cluster.get_client() as client:
-            client.wait_for_workers(1, timeout=30)
-            eventually(lambda: not service.live())
-            assert "rest" in cluster.why()
-            assert client.submit(sum, [1, 2]).result(timeout=30) == 3
-        eventually(lambda: Cluster.list() == [])
+def test_idle_workers_rest_and_come_back_with_the_next_task(service: StandIn) -> None:
+    with Cluster(1, idle_timeout="1s") as cluster, cluster.get_client() as client:
+        client.wait_for_workers(1, timeout=30)
+        eventually(lambda: not service.live())
+        assert "rest" in cluster.why()
+        assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+
+
+def test_a_host_that_nobody_needs_ends(service: StandIn) -> None:
+    leave = "from sampan import Cluster; Cluster(1, idle_timeout='1s')"
+    subprocess.run([sys.executable, "-c", leave], check=True, timeout=60)
+    assert len(service.jobs) == 1
+    eventually(lambda: not service.live())
+    eventually(lambda: Cluster.list() == [])
 
 
 def test_the_asynchronous_form(service: StandIn) -> None:

@@ -85,11 +85,11 @@ class Activity:
     """What the scheduler is needed for at one moment."""
 
     tasks: bool
-    """Something runs, waits or could not be placed, or the graph changed since the last look."""
+    """Something runs, waits or could not be placed, the graph changed, or workers are on their way to somebody."""
     held: bool
     """Workers hold results."""
     needed: bool
-    """A client is connected, or a dataset is published."""
+    """A client or a kernel's Cluster is connected, or a dataset is published."""
 
 
 @dataclass(slots=True)

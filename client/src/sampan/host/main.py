@@ -177,10 +177,12 @@ class Host:
         self.transitions = scheduler.transition_counter
         waiting = bool(scheduler.queued) or bool(scheduler.unrunnable)
         running = any(worker.processing for worker in scheduler.workers.values())
+        connected = bool(scheduler.client_comms) or scheduler.count_subscribers() > 1  # one of them is this host
+        arriving = connected and not self.cluster.plan <= self.cluster.observed  # a queue is no idleness
         return Activity(
-            tasks=moved or waiting or running,
+            tasks=moved or waiting or running or arriving,
             held=any(worker.has_what for worker in scheduler.workers.values()),
-            needed=bool(scheduler.client_comms) or bool(scheduler.extensions["publish"].datasets),
+            needed=connected or bool(scheduler.extensions["publish"].datasets),
         )
 
     async def watch(self) -> None:

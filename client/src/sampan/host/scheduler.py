@@ -34,7 +34,6 @@ class SampanScheduler(Scheduler):
     def __init__(self, *args: Any, dashboard_socket: Path, **kwargs: Any) -> None:
         self.dashboard_socket = dashboard_socket
         self.dashboard_task: asyncio.Task[None] | None = None
-        self.subscribers: set[str] = set()
         super().__init__(*args, dashboard=False, dashboard_address=None, **kwargs)
 
     def start_http_server(self, routes: Any, *_: Any, **__: Any) -> None:
@@ -70,6 +69,11 @@ class SampanScheduler(Scheduler):
             log.warning("No dashboard in this environment (%s): install bokeh to have it", error)
             return
         pages.connect(self.http_application, self.http_server, self, prefix="")
+
+    def count_subscribers(self) -> int:
+        """How many Cluster objects (the host's own among them) are connected."""
+        plugins = [plugin for plugin in self.plugins.values() if isinstance(plugin, Subscriber)]
+        return sum(1 for plugin in plugins if not plugin.bcomm.comm.closed())
 
     def subscribe_worker_status(self, comm: Any) -> dict[str, Any]:
         """As Dask's, with a plugin of its own for every subscriber."""
