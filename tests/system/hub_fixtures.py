@@ -252,6 +252,12 @@ class Hub:
         assert status in (202, 204), body
         return status
 
+    async def begin(self, method: str, server: str = "") -> None:
+        """Ask for a start (POST) or stop (DELETE) that takes long, and stay for its answer only a moment."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self.call(method, self._server(server), {})
+
     async def server(self, server: str = "") -> dict[str, Any]:
         """The server as the hub shows it; empty when it is not active."""
         _, user = await self.call("GET", f"/users/{self.name}")

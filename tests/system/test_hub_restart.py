@@ -73,7 +73,8 @@ async def test_a_start_that_was_under_way_goes_on(site: Site) -> None:
     """JupyterHub 6.1 by itself forgets it: the job would run on, unknown to its owner."""
     async with Hub(site) as hub:
         first = await started(hub)
-        await hub.start(server="second")  # has to wait for room
+        await hub.begin("POST", "second")
+        await until(lambda: has_jobs(hub, 2), "it waits for room")
         assert (await hub.server("second"))["pending"] == "spawn"
         second = next(job for job in await hub.jobs() if job["id"] != first["id"])
         site.kill("hub")
@@ -96,7 +97,8 @@ async def is_pending_spawn(hub: Hub, server: str) -> bool:
 async def test_a_start_taken_over_can_be_cancelled(site: Site) -> None:
     async with Hub(site) as hub:
         await started(hub)
-        await hub.start(server="second")
+        await hub.begin("POST", "second")
+        await until(lambda: has_jobs(hub, 2), "it waits for room")
         site.kill("hub")
         site.start("hub")
         await until(lambda: is_pending_spawn(hub, "second"), "the start is known again")
@@ -107,6 +109,10 @@ async def test_a_start_taken_over_can_be_cancelled(site: Site) -> None:
         assert await hub.is_ready(), "the other is not touched"
         await hub.stop()
         await ended(hub)
+
+
+async def has_jobs(hub: Hub, count: int) -> bool:
+    return len(await hub.jobs()) == count
 
 
 async def one_left(hub: Hub) -> dict[str, Any] | None:

@@ -71,7 +71,8 @@ async def test_a_wait_ends_when_there_is_room(site: Site) -> None:
     async with Hub(site, "ana") as ana, Hub(site, "ben") as ben:
         await ana.start()
         await until(ana.is_ready, "ana's server is ready")
-        assert await ben.start() == 202
+        await ben.begin("POST")
+        assert (await ben.server())["pending"] == "spawn"
         await ana.stop()
         await until(ben.is_ready, "ben's server is ready", timeout_s=30)
         assert await ben.answers()
