@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -131,7 +132,8 @@ async def run_chaos(installation: Installation, name: str, token: str) -> None:
         elapsed_s = time.monotonic() - begun
         print(f"seed {SEED}: {dict(killed)} in {elapsed_s:.0f} s")
 
-        await asyncio.to_thread(wait_until, lambda: answers(installation, server, token), HEAL_S, "routes are back")
+        for path in ("/hub/api/", "/services/sampan/readyz", server):
+            await asyncio.to_thread(wait_until, partial(answers, installation, path, token), HEAL_S, f"{path} answers")
         listed = installation.call("GET", f"/user/{name}/api/kernels", token)[1]
         assert {kernel.id for kernel in kernels} <= {kernel["id"] for kernel in listed}
         for kernel in kernels:
