@@ -206,6 +206,19 @@ async def test_a_lost_database_is_rebuilt_from_what_runs(store: Store, tmp_path:
     assert (found.owner, found.name, found.kind, found.batch) == (job.owner, job.name, job.kind, job.batch)
 
 
+async def test_a_job_that_is_not_shown_is_unknown_and_goes_on(store: Store) -> None:
+    backend = FakeBackend()
+    async with reconciling(store, backend):
+        job = await asyncio.to_thread(submit_one, store, make_draft(), now())
+        await until(lambda: states(store) == [State.STARTING])
+        backend.faults.hidden.add(job.id)
+        await until(lambda: store.job(job.id).unknown_since is not None)
+        assert states(store) == [State.STARTING]
+        backend.faults.hidden.clear()
+        await until(lambda: store.job(job.id).unknown_since is None)
+    assert backend.running() == {job.id}
+
+
 # What a backend is given
 
 

@@ -196,7 +196,7 @@ class FakeBackend:
         return self._jobs[job_id].run
 
     def finish(self, job_id: str, exit_: Exit) -> None:
-        """A process ends by itself; nothing if it has already, or never was. Without a history its key is free again."""
+        """A process ends by itself, if it is there and has not. Without a history its key is then free again."""
         job = self._jobs.get(job_id)
         if job is None or job.ended_at is not None:
             return
