@@ -1,4 +1,4 @@
-"""A second real environment as a kernel: workers follow it; workers forced to another are refused, with the difference."""
+"""A second real environment as a kernel: workers follow it; workers forced to another are refused."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.support.installation import wait_until
+from tests.support.notebook_service import PERSON_TOKEN
 from tests.system.cluster_site import ClusterSite
 
 pytestmark = pytest.mark.timeout(240)
@@ -62,6 +63,14 @@ async def test_four_workers_from_the_first_cell(site: ClusterSite) -> None:
         assert facts["cost"].endswith("EUR")
         assert facts["link"] == "/user/ana/sampan/first/status"
         assert "workers=4" in facts["text"]
+        panel = (await kernel.execute("cluster")).checked().displays
+        assert any("application/vnd.jupyter.widget-view+json" in shown for shown in panel)
+        assert "4 of 4 (fixed)" in (await kernel.execute("print(cluster._widget().children[0].value)")).checked().text
+        async with kernel._session.get(
+            f"{kernel._base_url}/sampan/first/status", headers={"Authorization": f"token {PERSON_TOKEN}"}
+        ) as page:
+            assert page.status == 200
+            assert "bokeh" in await page.text()
         (await kernel.execute("client.close(); cluster.close()")).checked()
         assert not site.host_pids()
         wait_until(lambda: not site.worker_pids() and not site.workers(), 20, "the workers are gone")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,12 +17,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
+from distributed.core import rpc
 
 from sampan import Cluster, ClusterFailed, ClusterNotFound, Refused, WorkerWarning, parity, rundir
 from sampan._api import read_session
 from sampan.report import Money
+from sampan.security import ensure_keys, make_security
 from tests.unit.client_standin import StandIn
 
 
@@ -262,6 +266,38 @@ def test_the_dashboard_answers_on_its_private_socket_alone(service: StandIn) -> 
         assert len(list_listeners(host["pid"])) == 1
         worker = next(iter(service.processes.values()))
         assert len(list_listeners(worker.pid)) == 1
+
+
+def test_the_dashboard_speaks_by_websocket_through_its_socket(service: StandIn) -> None:
+    async def greet(path: Path) -> str:
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as http:
+            page = await (await http.get("http://localhost/status")).text()
+            found = re.search(r'"token":"([^"]+)"', page)
+            assert found is not None
+            async with http.ws_connect("http://localhost/status/ws", protocols=("bokeh", found[1])) as pages:
+                return str(await pages.receive_str(timeout=20))
+
+    with Cluster(1, name="shown"):
+        session = read_session()
+        assert session is not None
+        assert "ACK" in asyncio.run(greet(next(rundir.live_hosts(session))[0] / "dash.sock"))
+
+
+def test_a_stranger_with_keys_of_his_own_gets_nowhere(service: StandIn, tmp_path: Path) -> None:
+    forged = ensure_keys(rundir.ensure_private(tmp_path / "forged"))
+
+    async def knock(address: str, **arguments: Any) -> None:
+        async with rpc(address, timeout=5, **arguments) as stranger:
+            await stranger.identity()
+
+    with Cluster(1) as cluster, cluster.get_client() as client:
+        client.wait_for_workers(1, timeout=30)
+        for address in (cluster.scheduler_address, *client.scheduler_info()["workers"]):
+            arguments = make_security(forged).get_connection_args("client")
+            with pytest.raises(OSError):
+                asyncio.run(knock(address, connection_args=arguments))
+            with pytest.raises(OSError):
+                asyncio.run(knock(address.replace("tls://", "tcp://")))
 
 
 def ask(path: Path, target: str) -> bytes:

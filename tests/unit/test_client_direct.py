@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def test_with_sbatch_it_is_a_slurm_cluster_with_tls(
         assert "--no-nanny" in script
         assert "tls://" in script
         assert "BEGIN" not in script
-        assert os.stat(tmp_path / ".sampan-tls").st_mode & 0o777 == 0o700
+        assert (tmp_path / ".sampan-tls").stat().st_mode & 0o777 == 0o700
     assert "SLURMCluster, with TLS" in capsys.readouterr().out
 
 
