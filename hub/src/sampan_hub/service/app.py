@@ -12,6 +12,7 @@ from fastapi.routing import APIRouter
 
 from sampan_hub.service.context import Context
 from sampan_hub.service.guard import Guard
+from sampan_hub.service.pages.router import add_pages
 from sampan_hub.service.problems import install_problem_handlers
 from sampan_hub.service.routes import clusters, health, jobs, site, words
 from sampan_hub.service.routes.site import VERSION
@@ -47,6 +48,7 @@ def make_app(context: Context, base_path: str, on_crash: Callable[[], None]) -> 
         api.include_router(routes.router)
     app.include_router(api, prefix=base_path)
     app.include_router(health.router, prefix=base_path)
+    add_pages(app, context, base_path)
     app.add_middleware(Guard, metrics=context.metrics)
     return app
 

@@ -30,6 +30,8 @@ class HubUser:
     admin: bool
     may_enter: bool
     """Whether the token's scopes reach this service; a notebook server's own token, for one, does not."""
+    administers_pages: bool = False
+    """Whether they are an administrator who logged in to pages; such a login's token has no administrator's scope."""
 
 
 def parse_hub_user(model: dict[str, Any]) -> HubUser | None:
@@ -46,6 +48,7 @@ def parse_hub_user(model: dict[str, Any]) -> HubUser | None:
         name=name,
         admin=bool(model.get("admin")) and "admin:users" in scopes,
         may_enter=bool(scopes & (SERVICE_SCOPES | own)),
+        administers_pages=bool(model.get("admin")) and bool(scopes & {"admin-ui", "admin:users"}),
     )
 
 
@@ -54,6 +57,7 @@ class HubUsers:
 
     def __init__(self, api_url: str, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._url = f"{api_url.rstrip('/')}/user"
+        self._token_url = f"{api_url.rstrip('/')}/oauth2/token"
         self._clock_s = clock_s
         self._known: dict[str, tuple[float, HubUser | None]] = {}
         self._asking: dict[str, asyncio.Task[HubUser | None]] = {}
@@ -72,6 +76,28 @@ class HubUsers:
             task.add_done_callback(lambda _done: self._asking.pop(fingerprint, None))
         return await asyncio.shield(task)
 
+    async def redeem_code(self, code: str, redirect_uri: str, client_id: str, secret: str) -> str | None:
+        """The token for what OAuth's authorization brought back; None if the hub takes it for no good.
+
+        Raises HubUnreachable when the hub does not say.
+        """
+        fields = {
+            "client_id": client_id,
+            "client_secret": secret,
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+        }
+        try:
+            async with self._client().post(self._token_url, data=fields, allow_redirects=False) as answer:
+                if 400 <= answer.status < 500:
+                    return None
+                if answer.status != 200:
+                    raise HubUnreachable(f"the hub answered {answer.status} to {self._token_url}")
+                return str((await answer.json())["access_token"])
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            raise HubUnreachable(f"the hub at {self._token_url} does not answer: {type(error).__name__}") from error
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -85,11 +111,8 @@ class HubUsers:
         return user
 
     async def _ask(self, token: str) -> HubUser | None:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=ASK_TIMEOUT_S)
-            self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
         try:
-            async with self._session.get(
+            async with self._client().get(
                 self._url, headers={"Authorization": f"token {token}"}, allow_redirects=False
             ) as answer:
                 if answer.status in (401, 403, 404):
@@ -99,3 +122,9 @@ class HubUsers:
                 return parse_hub_user(await answer.json())
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
             raise HubUnreachable(f"the hub at {self._url} does not answer: {type(error).__name__}") from error
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=ASK_TIMEOUT_S)
+            self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
+        return self._session

@@ -1,0 +1,1 @@
+"""What people look at: their work, everything (administrators), logs, the API. Nothing here decides about jobs."""
