@@ -124,6 +124,14 @@ def test_those_who_wait_for_a_silent_backend_are_told() -> None:
     assert job.reason.code == "backend-silent"
 
 
+def test_a_backend_that_left_the_settings_starts_nothing_and_kills_nothing() -> None:
+    waiting, running = make_job(1, State.ACCEPTED, backend="old"), make_job(2, backend="old")
+    found = after(make_world([waiting, running], listing(), up_since=NOW))
+    assert found[waiting.id].reason is not None
+    assert (found[waiting.id].state, found[running.id].state) == (State.ACCEPTED, State.RUNNING)
+    assert found[running.id].unknown_since == NOW
+
+
 def test_a_backend_without_a_queue_gets_what_fits_and_nobody_overtakes() -> None:
     room = Capacity(Resources(4000, 100 * GIB), None, queues=False)
     jobs = [

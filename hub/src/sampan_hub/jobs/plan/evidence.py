@@ -17,6 +17,9 @@ FOUND = Reason("lost-and-found", "The job had been given up and was seen again, 
 
 def see(job: Job, sight: Sight | None, now: datetime, up_since: datetime, rules: Rules) -> Job:
     """The job as far as the backend shows it; unknown is never an end."""
+    if sight is None and job.state is State.ACCEPTED:
+        text = f"The backend {job.backend} is not in the settings any more; stop this and choose another."
+        return job.with_(reason=Reason("backend-missing", text), position=None)
     if sight is None or sight.is_failing(now, rules):
         since = sight.view.failing_since if sight is not None else up_since
         after = _mark_unknown(job, since or now)
