@@ -66,6 +66,8 @@ def test_down_leaves_jobs_and_the_next_up_finds_them(site: Installation) -> None
     before = set(processes_of_jobs(site))
     assert "1 jobs run on" in site.run("down").stdout
     assert set(processes_of_jobs(site)) == before
+    assert site.up is not None
+    assert site.up.wait(10) == 0
     site.start()
     wait_until(lambda: site.call("GET", f"/user/{ME}/api/kernels", token)[0] == 200, 30, "the notebook's route")
     assert set(processes_of_jobs(site)) >= before
