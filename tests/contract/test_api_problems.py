@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sampan_hub.backends.base import BackendError
 from sampan_hub.service.guard import MAX_BODY_BYTES
 from tests.contract.api_site import API, BASE, ApiSite, running_site
 
@@ -155,15 +156,24 @@ async def test_a_failure_of_ours_shows_no_traceback(site: ApiSite, monkeypatch: 
     assert "secret reason" not in str(reply.body)
 
 
-async def test_a_backend_that_cannot_answer_is_a_503_and_not_an_end(site: ApiSite) -> None:
-    job = await site.start_notebook("ana")
-    await site.until(lambda: site.has_started(job["id"]))
-    site.backend.faults.fail["observe"] = 10**6
+async def test_a_backend_that_cannot_answer_is_a_503_and_not_an_end(
+    site: ApiSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, credential = await site.claimed_notebook("ana")
 
-    async def is_unknown() -> bool:
-        return (await site.job(job["id"]))["state"] != "ended"
+    async def unreachable(*_: object) -> bool:
+        raise BackendError("fake: cannot be asked")
 
-    await site.until(is_unknown)
+    monkeypatch.setattr(site.backend, "owns_listener", unreachable)
+    monkeypatch.setattr(site.backend, "read_log", unreachable)
+    body = {"address": {"host": "127.0.0.1", "port": 45678}}
+    report = await site.call("POST", f"/jobs/{job['id']}/report", credential, body)
+    log = await site.call("GET", f"/jobs/{job['id']}/log", site.hub)
+    for reply in (report, log):
+        assert (reply.status, reply.body["code"], reply.headers["Retry-After"]) == (503, "backend-unreachable", "2")
+        assert "cannot be asked" in reply.body["detail"]
+    shown = await site.job(job["id"])
+    assert (shown["wanted"], shown["address"], shown["state"] in ("starting", "running")) == ("run", None, True)
 
 
 async def test_alive_and_ready(site: ApiSite) -> None:
