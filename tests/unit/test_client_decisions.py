@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -35,6 +36,11 @@ def test_the_public_names() -> None:
     ]  # fmt: skip
     assert all(getattr(sampan, name) is not None for name in sampan.__all__)
     assert issubclass(EnvironmentDiffers, SampanError)
+
+
+def test_help_shows_the_arguments_of_cluster() -> None:
+    names = "workers size name adapt project backend env idle_timeout asynchronous"
+    assert list(inspect.signature(sampan.Cluster).parameters) == names.split()
 
 
 def test_importing_the_package_or_the_worker_imports_no_dask() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import inspect
 import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from distributed.core import Status, rpc
 from distributed.deploy.cluster import Cluster as DaskCluster
@@ -60,6 +61,7 @@ class Cluster(DaskCluster):
     LocalCluster. The cluster outlives the kernel: `Cluster.attach()` finds it again.
     """
 
+    __signature__: ClassVar[inspect.Signature]
     _options: Options | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -317,6 +319,10 @@ class Cluster(DaskCluster):
 
     def __del__(self) -> None:
         """Dropping the object is no leak: the cluster goes on and can be attached to."""
+
+
+_parameters = list(inspect.signature(Cluster.__init__).parameters.values())[1:]
+Cluster.__signature__ = inspect.Signature(_parameters)  # else help and completion show what __new__ takes: anything
 
 
 def _need_session() -> Session:
