@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from sampan_hub.backends.base import Backend, JobSpec, Submitted
+from sampan_hub.backends.local import LocalBackend
 from sampan_hub.jobs.store import Store
 from sampan_hub.service.server import Server, bind
-from sampan_hub.service.start import make_backends, make_context, make_store
+from sampan_hub.service.start import make_context, make_store
 from sampan_hub.settings.effective import effective_settings
 from sampan_hub.settings.model import Settings
 from sampan_hub.settings.paths import StatePaths
+
+SUBMIT_TIMEOUT_S = 2.0
+"""Shorter than real, so that a call of the dead is soon known to have no more effect."""
 
 
 class Doom:
@@ -93,8 +97,10 @@ def main(port: int, config: Path, at: int, death: Path) -> int:
         return MortalStore(make_store(url, secrets_key), doom)
 
     def backends_maker(settings: Settings, paths: StatePaths, instance: str) -> Mapping[str, Any]:
-        real = make_backends(settings, paths, instance)
-        return {name: MortalBackend(backend, doom) for name, backend in real.items()}
+        real = LocalBackend(
+            "local", paths.jobs, instance, cores_milli=8000, memory_bytes=1 << 33, submit_timeout_s=SUBMIT_TIMEOUT_S
+        )
+        return {"local": MortalBackend(real, doom)}
 
     listener = bind(port)
     settings = effective_settings(config)
