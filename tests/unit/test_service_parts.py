@@ -40,7 +40,10 @@ from tests.contract.api_site import free_port
         ({"name": "ana", "scopes": ["access:services!service=other"]}, HubUser("ana", False, False)),
         ({"name": "ana", "scopes": ["access:servers!server=ana/"]}, HubUser("ana", False, False)),
         ({"name": "ana", "scopes": []}, HubUser("ana", False, False)),
-        ({"name": "eve", "admin": True, "scopes": ["access:services", "admin:users"]}, HubUser("eve", True, True)),
+        (
+            {"name": "eve", "admin": True, "scopes": ["access:services", "admin:users"]},
+            HubUser("eve", True, True, True),
+        ),
         ({"name": "eve", "admin": True, "scopes": ["access:services"]}, HubUser("eve", False, True)),
         ({"name": "ana", "admin": False, "scopes": ["access:services", "admin:users"]}, HubUser("ana", False, True)),
         ({"name": "cull", "kind": "service", "scopes": ["access:services"]}, None),
