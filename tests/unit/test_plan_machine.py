@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sampan_hub.backends.base import BackendError, Listing
 from sampan_hub.backends.fake import FakeBackend
-from sampan_hub.jobs.drafts import ClaimRefused, NoSuchJob, Selection
+from sampan_hub.jobs.drafts import BatchDraft, ClaimRefused, NoSuchJob, Selection
 from sampan_hub.jobs.model import Exit, Job, Kind, Resources, State, Wanted
 from sampan_hub.jobs.plan import BackendView, Cancel, CancelSent, Forget, Record, Rules, Submit, World, plan
 from sampan_hub.jobs.plan.sight import ALIVE
@@ -149,6 +150,7 @@ class Machine(RuleBasedStateMachine):
             clock=lambda: self.now,
         )
         self.services = [self.make_service(), self.make_service()]
+        self.drafts = 0
         self.asked: dict[str, Job] = {}
         self.stops: set[str] = set()
         self.self_ended: set[str] = set()
@@ -174,9 +176,15 @@ class Machine(RuleBasedStateMachine):
         if turned:
             self.take_turn(self.services[0])
 
-    @rule(owner=st.sampled_from(["ana", "ben"]))
-    def submit_notebook(self, owner: str) -> None:
+    @rule(owner=st.sampled_from(["ana", "ben"]), children=st.integers(0, 2), turned=st.booleans())
+    def submit_notebook(self, owner: str, children: int, turned: bool) -> None:
+        before = set(self.asked)
         self._remember(notebook_draft(owner))
+        for job_id in set(self.asked) - before:
+            if children:
+                self._remember(make_draft(children, parent=job_id))
+        if turned:
+            self.take_turn(self.services[1])
 
     @precondition(lambda self: any(job.kind is Kind.NOTEBOOK for job in self.asked.values()))
     @rule(which=ANY)
@@ -184,8 +192,10 @@ class Machine(RuleBasedStateMachine):
         notebooks = [job.id for job in self.asked.values() if job.kind is Kind.NOTEBOOK]
         self._remember(make_draft(parent=notebooks[which % len(notebooks)]))
 
-    def _remember(self, draft: object) -> None:
-        outcome = self.store.submit(draft, NO_LIMITS, self.now)  # type: ignore[arg-type]
+    def _remember(self, draft: BatchDraft) -> None:
+        # Keys decide the order among equals, so an example repeated must use the same.
+        self.drafts += 1
+        outcome = self.store.submit(replace(draft, key=f"key-{self.drafts:08}"), NO_LIMITS, self.now)
         self.asked.update((item.job.id, item.job) for item in outcome.items if item.job)
 
     @precondition(lambda self: self.asked)
