@@ -126,8 +126,10 @@ async def test_a_lost_host_ends_its_workers_and_a_stopped_notebook_everything(si
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: len(site.worker_pids()) == 1, 30, "the orphan ended itself")
         host = site.host_pids().pop()
+        runtime = Path(psutil.Process(host).cmdline()[-1])
     site.call("POST", "/jobs/stop", {"ids": [site.notebook["id"]]})
     wait_until(lambda: not site.worker_pids() and not psutil.pid_exists(host), 30, "all is gone")
+    assert not runtime.parent.exists(), "the runtime folder is left behind"
 
 
 async def test_the_service_may_restart_while_a_cluster_works(site: ClusterSite) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import shutil
 import sys
@@ -98,7 +99,9 @@ class _Direct:
 
 
 def _local_keys() -> Keys:
-    return ensure_keys(ensure_private(LOCAL / f"sampan-{os.getuid()}-direct-{os.getpid()}"))
+    folder = ensure_private(LOCAL / f"sampan-{os.getuid()}-direct-{os.getpid()}")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return ensure_keys(folder)
 
 
 def _make_local(name: str | None, asynchronous: bool) -> Any:

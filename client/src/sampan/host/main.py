@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -23,7 +24,7 @@ from sampan.host.jobs import Jobs, read_outcomes
 from sampan.host.options import DEFAULT_SIZE
 from sampan.host.scheduler import HTTP_ROUTES, SampanScheduler
 from sampan.host.start import Registered
-from sampan.rundir import start_time, write_json
+from sampan.rundir import live_host, start_time, write_json
 from sampan.security import make_security
 
 log = logging.getLogger("sampan.host")
@@ -66,6 +67,7 @@ class Host:
         self.clock = IdleClock(self.options.idle_timeout_s)
         self.stop = asyncio.Event()
         self.why_stopped = ""
+        self.session_over = False
         self.transitions = -1
         self.last_state: dict[str, Any] = {}
         self.busy_told_at_s = 0.0
@@ -76,8 +78,9 @@ class Host:
         scheduler: SampanScheduler = self.cluster.scheduler
         return scheduler
 
-    def end(self, why: str) -> None:
-        """Begin the end; `why` goes to the log and to the service."""
+    def end(self, why: str, session_over: bool = False) -> None:
+        """Begin the end; `why` goes to the log. `session_over`: nobody is left who could read that log."""
+        self.session_over = self.session_over or session_over
         self.why_stopped = self.why_stopped or why
         self.stop.set()
 
@@ -261,7 +264,7 @@ class Host:
         }
 
     async def finish(self) -> None:
-        """Stop the workers, tell the service, leave no file behind but the log."""
+        """Stop the workers, tell the service, leave only the log behind, and that only while the session lasts."""
         log.info("Ending: %s", self.why_stopped)
         self.write_state()
         self._stop_adapting()
@@ -273,6 +276,12 @@ class Host:
             log.warning("The workers' end was not confirmed in %s s; the service sees to it", CLOSE_S)
         for name in ("host.json", "state.json", "start.json", "dash.sock"):
             (self.folder / name).unlink(missing_ok=True)
+        if self.session_over:
+            for folder in self.folder.parent.iterdir():  # also what hosts left that were killed
+                if live_host(folder) is None:
+                    shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another cluster of the session is still ending
+                self.folder.parent.rmdir()
 
 
 def watch_server(pid: int, ended: Any) -> None:
@@ -297,10 +306,10 @@ async def serve(folder: Path, made: Registered) -> None:
     host = Host(folder, made)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, host.end, f"signal {number.name}")
+        loop.add_signal_handler(number, host.end, f"signal {number.name}", True)
     server = os.environ.get("SAMPAN_SERVER_PID", "")
     if server.isdecimal():
-        watch_server(int(server), lambda: host.end("the notebook server has ended"))
+        watch_server(int(server), lambda: host.end("the notebook server has ended", session_over=True))
     sys.path.append(made.options.folder)  # graphs may hold things of the notebook's own modules
     try:
         await host.begin()
