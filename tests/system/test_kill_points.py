@@ -5,6 +5,7 @@ The job is a notebook whose interpreter is a small program: it claims, listens, 
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import subprocess
@@ -81,7 +82,7 @@ class Site:
             self.revive()
             try:
                 return [self._once(method, path, body)]
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
                 return []
 
         return wait_until(attempt, HEAL_S, f"{method} {path}")[0]
