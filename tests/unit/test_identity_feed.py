@@ -223,7 +223,7 @@ async def test_a_service_that_stays_away_refuses_and_leaves_nothing(monkeypatch:
         assert caught.value.status_code == 503
         assert "does not answer" in caught.value.jupyterhub_message
         feed.watch(Watcher(None))
-        compute.show(ONE)  # it had arrived all the same
+        compute.show(replace(ONE, batch=submission.batch_of("batch-1")))  # it had arrived all the same
         await until(lambda: compute.stopped == ["inst.1"])
 
 

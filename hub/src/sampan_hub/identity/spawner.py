@@ -16,7 +16,7 @@ from sampan_hub.identity.lasting import LastingSpawner
 from sampan_hub.identity.notebooks import Notebook, describe
 from sampan_hub.identity.options import OptionRefused, allowed_options, check_options, parse_form
 from sampan_hub.identity.refusals import SpawnRefused
-from sampan_hub.identity.submission import end_previous, submit_patiently
+from sampan_hub.identity.submission import batch_of, end_previous, submit_patiently
 from sampan_hub.settings.model import Settings
 
 SECRET_VARIABLES = frozenset({"JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"})
@@ -46,11 +46,12 @@ class JobSpawner(LastingSpawner):
     async def _submit(self) -> Notebook:
         """One notebook job, whose key is stored before it is asked for."""
         while True:
-            self._batch = secrets.token_hex(16)
+            key = secrets.token_hex(16)
+            self._batch = batch_of(key)
             self._store_state()
             self._feed.watch(self)
             try:
-                return await submit_patiently(self._feed, self._request())
+                return await submit_patiently(self._feed, self._request(key))
             except SpawnRefused:
                 self._forget_job()
                 raise
@@ -60,7 +61,7 @@ class JobSpawner(LastingSpawner):
                     raise SpawnRefused(str(error), code=error.code, status=error.status) from error
                 await end_previous(self._feed, self.user.name, self.name, self.log)
 
-    def _request(self) -> dict[str, Any]:
+    def _request(self, key: str) -> dict[str, Any]:
         env = {key: str(value) for key, value in self.get_env().items() if value is not None}
         base: dict[str, Any] = {
             "kind": "notebook",
@@ -69,7 +70,7 @@ class JobSpawner(LastingSpawner):
             "secrets": {key: value for key, value in env.items() if key in SECRET_VARIABLES},
             **self.checked(self.user_options),
         }
-        return {"batch": self._batch, "base": base, "items": [{"name": self.name}]}
+        return {"batch": key, "base": base, "items": [{"name": self.name}]}
 
     async def _wait_for_address(self) -> str:
         while True:

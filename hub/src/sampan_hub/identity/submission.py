@@ -10,11 +10,17 @@ from sampan_hub.identity.compute import RefusedByService, ServiceError, Unreacha
 from sampan_hub.identity.feed import Feed
 from sampan_hub.identity.notebooks import Notebook, find_open
 from sampan_hub.identity.refusals import SpawnRefused
+from sampan_hub.jobs.keys import make_batch_id
 
 PATIENCE_S = 10.0
 """How long a start waits for a service that is just being restarted, before it refuses."""
 RETRY_S = 0.5
 ASK_AGAIN_S = 2.0
+
+
+def batch_of(key: str) -> str:
+    """The public id under which the service shows what the hub asked for with this idempotency key."""
+    return make_batch_id("hub:hub", key)
 
 
 async def submit_patiently(feed: Feed, request: dict[str, Any]) -> Notebook:
@@ -32,7 +38,7 @@ async def submit_patiently(feed: Feed, request: dict[str, Any]) -> Notebook:
             maybe_arrived |= error.maybe_arrived
             if asyncio.get_running_loop().time() > deadline:
                 if maybe_arrived:
-                    feed.abandon(request["batch"])
+                    feed.abandon(batch_of(request["batch"]))
                 text = "The compute service does not answer, so no server was started. Try again in a minute."
                 raise SpawnRefused(text, code="service-away", status=503) from error
             await asyncio.sleep(RETRY_S)
