@@ -49,6 +49,7 @@ TABLE: tuple[tuple[str, str, str, Any], ...] = (
     ("PUT", "/clusters/{ana_cluster}", "333323333", {"busy": True}),
     ("PUT", "/clusters/{ben_cluster}", "333343333", {"busy": True}),
     ("DELETE", "/clusters/{ben_cluster}", "223443422", None),
+    ("GET", "/session", "333233333", None),
     ("GET", "/offers", "bb3223222", None),
     ("GET", "/quote", "bb3223222", None),
     ("GET", "/whoami", "223222222", None),

@@ -23,9 +23,11 @@ from sampan_hub.jobs.model import (
     Resources,
     RunIdentity,
     State,
+    Wanted,
 )
 from sampan_hub.service import wire
 from sampan_hub.service.problems import bad_field
+from sampan_hub.service.routes.session import make_session
 from sampan_hub.service.views import view_cluster, view_job, view_outcome
 
 MESSAGES = Path(__file__).with_name("messages")
@@ -52,6 +54,7 @@ SHAPES: dict[str, type[BaseModel]] = {
     "report_address": wire.ReportRequest,
     "report_busy": wire.ReportRequest,
     "report_failure": wire.ReportRequest,
+    "session_answer": wire.SessionAnswer,
     "stop_answer": wire.StopAnswer,
     "stop_request": wire.StopRequest,
     "submit_answer": wire.SubmitAnswer,
@@ -201,6 +204,36 @@ def test_a_cluster_is_shown_as_the_golden_message_says() -> None:
         revision=14,
     )
     assert json.loads(view_cluster(cluster).model_dump_json()) == read("cluster_answer")["cluster"]
+
+
+def test_a_session_is_shown_as_the_golden_message_says() -> None:
+    notebook = replace(
+        ENDED,
+        id="k7c2m4qa.abcdefgh234567ab",
+        kind=Kind.NOTEBOOK,
+        name="",
+        parent=None,
+        cluster=None,
+        state=State.RUNNING,
+        ended_at=None,
+        exit=None,
+        reason=None,
+        busy_at=NOON.replace(hour=11),
+    )
+    worker = replace(ENDED, id="k7c2m4qa.defgh234567abcde", state=State.RUNNING, ended_at=None, exit=None)
+    waiting = replace(worker, id="k7c2m4qa.efgh234567abcdef", state=State.ACCEPTED, started_at=None)
+    stopped = replace(ENDED, id="k7c2m4qa.fgh234567abcdefg", wanted=Wanted.STOP)
+    retired = replace(ENDED, id="k7c2m4qa.gh234567abcdefgh", exit=Exit(code=0))
+    others = replace(ENDED, id="k7c2m4qa.h234567abcdefghi", parent="k7c2m4qa.another23notebook")
+    session = make_session(
+        notebook,
+        [notebook, worker, waiting, stopped, retired, others, ENDED],
+        {ENDED.cluster or "": "calc"},
+        idle_end_at=NOON.replace(hour=13),
+        currency="EUR",
+        paused=None,
+    )
+    assert json.loads(session.model_dump_json()) == read("session_answer")
 
 
 def test_a_wrong_field_is_told_as_the_golden_message_says() -> None:

@@ -79,6 +79,11 @@ class Reconciler:
         return {name: watch.last_good_at for name, watch in self._watches.items()}
 
     @property
+    def up_since(self) -> datetime:
+        """Since when there are plans without a gap: idleness is not counted from before."""
+        return self._up_since
+
+    @property
     def failures(self) -> dict[str, int]:
         """Failed backend calls since the start, by backend."""
         return {name: watch.failures for name, watch in self._watches.items()}

@@ -14,7 +14,7 @@ from sampan_hub.service.context import Context
 from sampan_hub.service.guard import Guard
 from sampan_hub.service.pages.router import add_pages
 from sampan_hub.service.problems import install_problem_handlers
-from sampan_hub.service.routes import clusters, health, jobs, site, words
+from sampan_hub.service.routes import clusters, health, jobs, session, site, words
 from sampan_hub.service.routes.site import VERSION
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def make_app(context: Context, base_path: str, on_crash: Callable[[], None]) -> 
     app.state.context = context
     install_problem_handlers(app)
     api = APIRouter(prefix="/api/v1")
-    for routes in (jobs, words, clusters, site):
+    for routes in (jobs, words, clusters, session, site):
         api.include_router(routes.router)
     app.include_router(api, prefix=base_path)
     app.include_router(health.router, prefix=base_path)

@@ -358,6 +358,37 @@ class WhoamiAnswer(Answer):
     instance: str
 
 
+class FailureView(Answer):
+    """A job that ended, or was given up, without anybody asking for it."""
+
+    id: str
+    kind: str
+    name: str
+    cluster: str | None
+    """Its cluster's name."""
+    text: str
+    at: datetime
+
+
+class SessionAnswer(Answer):
+    """GET /session with a notebook's credential: what its person should always see, in few bytes.
+
+    The figures are sums over everything the person runs, other servers included; the price is of what has started,
+    and None where nothing has one. Failures are this notebook's own of the last hour, newest first.
+    """
+
+    jobs: int
+    cores_milli: int
+    memory_bytes: int
+    gpus: int
+    price_micros_per_hour: int | None
+    currency: str | None
+    idle_end_at: datetime | None
+    """When this notebook is stopped if nothing is run until then; None while it works."""
+    paused: str | None
+    failures: list[FailureView]
+
+
 class FindingView(Answer):
     code: str
     subject: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
-from sampan_hub.jobs.model import Job, Kind, Reason, State, Wanted
+from sampan_hub.jobs.model import Cluster, Job, Kind, Reason, State, Wanted
 from sampan_hub.jobs.plan.evidence import NEVER_ARRIVED, end
 from sampan_hub.jobs.plan.sight import Sight
 from sampan_hub.jobs.plan.world import Recorded, Rules, World
@@ -64,9 +64,16 @@ def _shows_alive(sight: Sight, job_id: str) -> list[bool]:
 
 
 def _is_idle(job: Job, world: World, now: datetime, rules: Rules) -> bool:
-    if rules.idle_notebook is None or job.kind is not Kind.NOTEBOOK or job.state is not State.RUNNING or job.busy:
-        return False
-    clusters = [cluster.busy_at for cluster in world.recorded.clusters if cluster.parent == job.id]
-    signs = [job.busy_at, job.started_at, job.claimed_at, *clusters, world.up_since]
-    last = max(sign for sign in signs if sign is not None)
-    return now - last >= rules.idle_notebook
+    end_at = idle_end_at(job, world.recorded.clusters, world.up_since, rules.idle_notebook)
+    return end_at is not None and now >= end_at
+
+
+def idle_end_at(
+    job: Job, clusters: Iterable[Cluster], up_since: datetime, idle_notebook: timedelta | None
+) -> datetime | None:
+    """When this notebook is stopped if nothing is run in it until then; None while it works, or where none is."""
+    if idle_notebook is None or job.kind is not Kind.NOTEBOOK or job.state is not State.RUNNING or job.busy:
+        return None
+    of_clusters = [cluster.busy_at for cluster in clusters if cluster.parent == job.id]
+    signs = [job.busy_at, job.started_at, job.claimed_at, *of_clusters, up_since]
+    return max(sign for sign in signs if sign is not None) + idle_notebook
