@@ -156,7 +156,7 @@ async def test_secrets_travel_apart_from_the_environment(user: User) -> None:
     spawner = live_spawner(user, {})
     spawner.api_token = "the-token-of-this-server"
     spawner.user_options = {"size": "small"}
-    request = spawner._request()
+    request = spawner._request("key")
     assert request["base"]["secrets"]["JUPYTERHUB_API_TOKEN"] == "the-token-of-this-server"
     assert "the-token-of-this-server" not in str(request["base"]["env"])
     assert request["base"]["env"]["JUPYTERHUB_USER"] == "ana"
