@@ -63,10 +63,11 @@ def _group(settings: Settings, owner: str, project: str, chosen: Mapping[str, An
 def _card(settings: Settings, name: str, said: Mapping[str, Any], waiting: int) -> dict[str, Any]:
     size = settings.sizes[name]
     price = size.price_per_hour
+    cores, memory, *gpus = words.resources(size.cores_milli, size.memory, size.gpus)
     tone, free = _free(said, waiting, settings.limits.raised_by)
     return {
         "name": name,
-        "facts": words.resources(size.cores_milli, size.memory, size.gpus),
+        "facts": [cores, f"{memory} memory", *gpus],
         "price": None if price is None else f"{words.price(price, settings.currency)} per hour",
         "free": free,
         "tone": tone,

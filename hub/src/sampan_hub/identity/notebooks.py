@@ -103,7 +103,7 @@ def describe(notebook: Notebook) -> tuple[int, str]:
     if notebook.position is not None and notebook.state in ("accepted", "queued"):
         sentence += f", place {notebook.position}"
     if notebook.reason:
-        sentence += f": {notebook.reason}"
+        sentence += f": {notebook.reason.removeprefix('Waiting for room: ')}"
     return _PERCENT.get(notebook.state, 50), sentence.rstrip(".") + "."
 
 

@@ -56,7 +56,8 @@ async def visitor(request: Request) -> Visitor:
     if user is None or not user.may_enter:
         raise NotLoggedIn
     caller = Caller("user", user.name, owner=user.name, admin=user.administers_pages)
-    return Visitor(caller, seal.form_token(token))
+    who = request.state.visitor = Visitor(caller, seal.form_token(token))
+    return who
 
 
 async def administrator(who: Annotated[Visitor, Depends(visitor)]) -> Visitor:
@@ -100,7 +101,14 @@ class PageRoute(APIRoute):
 
 def problem_page(request: Request, error: ApiProblem) -> Response:
     """What went wrong and what to do, as a page."""
-    answer = pages_of(request).page("problem.html", None, status=error.problem.status, problem=error.problem)
+    who: Visitor | None = getattr(request.state, "visitor", None)
+    answer = pages_of(request).page(
+        "problem.html",
+        who.name if who else None,
+        is_admin=who is not None and who.caller.admin,
+        status=error.problem.status,
+        problem=error.problem,
+    )
     answer.headers.update({name: value for name, value in error.headers.items() if name == "Retry-After"})
     return answer
 

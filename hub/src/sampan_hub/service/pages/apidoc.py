@@ -39,8 +39,8 @@ class Operation:
     parameters: list[Field]
     body: str | None
     """The shape of what is sent."""
-    answers: list[tuple[str, str, str | None]]
-    """Status, what it means, the shape of what comes back."""
+    answer: str | None
+    """The shape of what comes back when all is well; refusals are alike everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ async def show(request: Request, who: Who) -> Response:
         who.name,
         is_admin=who.caller.admin,
         sampan_here="api",
-        groups=read_operations(document),
+        groups=read_operations(document, pages_of(request).base),
         shapes=read_shapes(document),
         version=document["info"]["version"],
         address=str(request.base_url).rstrip("/") + pages_of(request).base,
@@ -69,19 +69,19 @@ async def show(request: Request, who: Who) -> Response:
     )
 
 
-def read_operations(document: Mapping[str, Any]) -> dict[str, list[Operation]]:
-    """Tag -> its operations, in the document's order."""
+def read_operations(document: Mapping[str, Any], base: str) -> dict[str, list[Operation]]:
+    """Tag -> its operations, in the document's order; paths are below `base`."""
     groups: dict[str, list[Operation]] = {}
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
                 tag = next(iter(item[method].get("tags", ())), "others")
-                groups.setdefault(tag, []).append(_operation(path, method, item[method]))
+                groups.setdefault(tag, []).append(_operation(path.removeprefix(base), method, item[method]))
     return groups
 
 
 def read_shapes(document: Mapping[str, Any]) -> list[Shape]:
-    """Every named object of the document."""
+    """Every named object of the document but FastAPI's own errors: ours are `Problem`s."""
     schemas = document.get("components", {}).get("schemas", {})
     return [
         Shape(name, schema.get("description", ""), list(_fields(schema))) for name, schema in sorted(schemas.items())
@@ -132,10 +132,7 @@ def _operation(path: str, method: str, item: Mapping[str, Any]) -> Operation:
             for one in item.get("parameters", ())
         ],
         body=_shape_of(item.get("requestBody", {})),
-        answers=[
-            (status, answer.get("description", ""), _shape_of(answer))
-            for status, answer in item.get("responses", {}).items()
-        ],
+        answer=next((_shape_of(said) for code, said in item["responses"].items() if code.startswith("2")), None),
     )
 
 

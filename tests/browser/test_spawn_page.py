@@ -1,0 +1,217 @@
+"""Choosing a size, waiting, and being refused: as a person meets them in a real browser."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.people import NARROW, Person, chromium
+from tests.support.installation import Installation, wait_until
+
+START_MS = 60_000
+SETTINGS = """
+  broken:
+    prefix: {folder}/broken
+profile: site
+login: links
+isolation: none
+admins: [eve]
+currency: EUR
+sizes:
+  small: {{cores: 1, memory: 1G, price_per_hour: 0.25}}
+  medium: {{cores: 2, memory: 1G, price_per_hour: 0.0625}}
+  large: {{cores: 3, memory: 2G}}
+projects:
+  teaching: {{members: [ana, ben], sizes: [small, medium]}}
+  research: {{members: [ana], sizes: [small, large]}}
+backends: {{local: {{kind: local, cores: 3, memory: 3G}}}}
+limits:
+  raised_by: the help desk
+  users: {{ana: {{cores: 3}}}}
+"""
+BROKEN = "#!/bin/sh\necho 'cannot import name numpy'\nsleep 2\nexit 3\n"
+"""An environment whose Python cannot start anything."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    folder: Path = tmp_path_factory.mktemp("spawn") / "site"
+    python = folder / "broken" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(BROKEN)
+    python.chmod(0o755)
+    running = Installation(folder, SETTINGS.format(folder=folder))
+    try:
+        running.start()
+        running.run("user", "add", "ana", "ben", "eve")
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def ana(site: Installation, browser: Browser) -> Iterator[Person]:
+    person = Person(browser, site, "ana")
+    yield person
+    stop_server(person)
+    person.close()
+
+
+@pytest.fixture
+def ben(site: Installation, browser: Browser) -> Iterator[Person]:
+    person = Person(browser, site, "ben")
+    yield person
+    stop_server(person)
+    person.close()
+
+
+def stop_server(person: Person) -> None:
+    """End whatever of theirs runs."""
+    person.call("POST", "/services/sampan/api/v1/jobs/stop", {"ids": [job["id"] for job in person.jobs()] or ["none"]})
+    wait_until(lambda: not person.jobs(), 30, f"{person.name}'s server ends")
+
+
+def start_server(person: Person, name: str = "", **options: str) -> None:
+    path = f"/hub/api/users/{person.name}/{f'servers/{name}' if name else 'server'}"
+    status, answer = person.call("POST", path, options)
+    assert status in (201, 202), answer
+    wait_until(lambda: [job["state"] for job in person.jobs()] == ["running"], 60, f"{person.name}'s server runs")
+
+
+def test_cards_say_what_one_gets_what_it_costs_and_how_soon(ana: Person) -> None:
+    assert ana.go("/hub/spawn") == 200
+    page = ana.page
+    small = page.locator("label", has=page.locator("input[value=small]")).first
+    for words in ("1 core", "1 GiB memory", "0.25 EUR per hour", "starts at once, 3 free now"):
+        expect(small).to_contain_text(words)
+    expect(page.get_by_label("medium").first).to_be_visible()
+    expect(page.locator("label", has_text="0.0625 EUR per hour")).to_be_visible()
+    ana.shot("spawn")
+    ana.check_page()
+    # another project has other sizes; only its own can be chosen and are sent
+    page.get_by_label("Project").select_option("research")
+    large = page.locator("label", has=page.locator("input[value=large]"))
+    expect(large).to_be_visible()
+    expect(large).not_to_contain_text("EUR")
+    expect(page.locator("input[value=medium]")).not_to_be_visible()
+    expect(page.locator("input[value=small]:visible")).to_be_checked()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_form_is_readable_on_a_phone_in_both_themes(site: Installation, browser: Browser, theme: str) -> None:
+    person = Person(browser, site, "ana", theme="dark" if theme == "dark" else "light", width=NARROW)
+    assert person.go("/hub/spawn") == 200
+    person.shot("spawn")
+    person.check_page()
+    person.close()
+
+
+@pytest.mark.timeout(180)
+def test_by_keyboard_alone_and_the_last_choice_is_remembered(ana: Person) -> None:
+    ana.go("/hub/spawn")
+    page = ana.page
+    expect(page.locator("input[value=small]:visible")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("input[value=medium]")).to_be_checked()
+    outline = page.locator("label:has(input[value=medium])").evaluate("card => getComputedStyle(card).outlineStyle")
+    assert outline == "solid", "the focus can be seen"
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/user/ana/"), timeout=START_MS)
+    assert [job["size"] for job in ana.jobs()] == ["medium"]
+    stop_server(ana)
+    wait_until(lambda: ana.go("/hub/spawn") == 200 and page.locator("form").count(), 20, "the form is back")
+    expect(page.locator("input[value=medium]")).to_be_checked()
+    expect(page.get_by_label("Environment")).to_have_value("default")
+
+
+@pytest.mark.timeout(180)
+def test_a_refusal_survives_on_all_three_pages(ana: Person) -> None:
+    start_server(ana, "first", size="medium", project="teaching")
+    sentence = "It can be raised by the help desk"
+    ana.go("/hub/spawn")
+    page = ana.page
+    expect(page.locator("label", has=page.locator("input[value=medium]"))).to_contain_text("over your limit now")
+    page.locator("label", has=page.locator("input[value=medium]")).click()
+    page.get_by_role("button", name="Start").click()
+    refusal = page.locator("#sampan-refusal")
+    expect(refusal).to_contain_text(sentence)
+    expect(refusal).to_be_focused()
+    for words in ("Your limit is 3 cores", "2 cores in use", "2 cores asked for"):
+        expect(refusal).to_contain_text(words)
+    said = refusal.inner_text()
+    ana.shot("spawn-refused")
+    ana.check_page()
+    for path in ("/hub/spawn-pending/ana", "/user/ana/lab"):
+        ana.go(path)
+        expect(page.locator("#sampan-refusal")).to_have_text(said)
+        ana.check_page()
+    ana.shot("user-refused")
+
+
+@pytest.mark.timeout(180)
+def test_a_failed_start_shows_the_end_of_its_log_and_how_to_go_on(ana: Person) -> None:
+    ana.go("/hub/spawn")
+    page = ana.page
+    page.get_by_label("Environment").select_option("broken")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("/hub/spawn-pending/ana"))
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text("Your server did not start", timeout=START_MS)
+    expect(page.locator("#progress-message")).to_contain_text("Your server ended before it was ready")
+    expect(page.locator("#progress-message .sampan-log")).to_contain_text("cannot import name numpy")
+    ana.shot("start-failed")
+    ana.check_page()
+    for path in ("/hub/spawn-pending/ana", "/user/ana/lab"):
+        ana.go(path)
+        expect(page.locator("#sampan-refusal")).to_contain_text("Your server ended before it was ready")
+        expect(page.locator("#sampan-refusal .sampan-log")).to_contain_text("cannot import name numpy")
+        ana.check_page()
+    ana.shot("user-failed")
+    page.get_by_role("link", name="All about this start").click()
+    expect(page.locator(".sampan-log")).to_contain_text("cannot import name numpy")
+    expect(page.locator("main")).to_contain_text("exit code 3")
+    ana.check_page()
+    ana.go("/hub/spawn")
+    page.get_by_label("Environment").select_option("default")
+
+
+@pytest.mark.timeout(180)
+def test_waiting_shows_its_cause_at_once_and_goes_on_by_itself(ana: Person, ben: Person) -> None:
+    start_server(ana, size="large", project="research")
+    ben.go("/hub/spawn")
+    page = ben.page
+    card = page.locator("label", has=page.locator("input[value=small]"))
+    expect(card).to_contain_text("queues, position 1")
+    card.click()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("/hub/spawn-pending/ben"))
+    begun_s = time.monotonic()
+    expect(page.locator("#progress-message")).to_contain_text("place 1", timeout=2000)
+    assert time.monotonic() - begun_s <= 2
+    expect(page.locator("#progress-message")).to_contain_text(
+        "place 1: 3 cores, 2 GiB of 3 cores, 3 GiB on local are in use"
+    )
+    ben.shot("waiting")
+    ben.check_page()
+    stop_server(ana)
+    page.wait_for_url(re.compile(r"/user/ben/"), timeout=START_MS)
+
+
+def test_a_wait_can_be_called_off(ana: Person, ben: Person) -> None:
+    start_server(ana, size="large", project="research")
+    ben.go("/hub/spawn")
+    ben.page.get_by_role("button", name="Start").click()
+    ben.page.get_by_role("button", name="Stop waiting").click()
+    ben.page.wait_for_url(re.compile("/hub/home"), timeout=20_000)
+    wait_until(lambda: not ben.jobs(), 20, "nothing of ben waits any more")
