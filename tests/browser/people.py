@@ -95,7 +95,7 @@ class Person:
         return path
 
     def check_page(self) -> None:
-        """No serious fault by axe-core (contrast is one), nothing beyond the right edge, no class name, no traceback."""
+        """No serious fault by axe-core (contrast is one), nothing beyond the right edge, no class name or traceback."""
         faults = [
             f"{fault['id']}: {node['target']} {node['html'][:120]}"
             for fault in Axe().run(self.page)["violations"]

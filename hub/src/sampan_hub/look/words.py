@@ -49,10 +49,10 @@ def cost(micros: int, currency: str | None) -> str:
 
 
 def elapsed(since: datetime, now: datetime) -> str:
-    """`just now`, `5 min`, `3 h 20 min`, `2 d 4 h`."""
+    """`under a minute`, `5 min`, `3 h 20 min`, `2 d 4 h`."""
     minutes = max(timedelta(), now - since) // timedelta(minutes=1)
     if minutes < 1:
-        return "just now"
+        return "under a minute"
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (minutes, "min")]

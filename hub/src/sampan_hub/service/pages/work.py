@@ -72,6 +72,7 @@ async def show_ended(request: Request, who: Who, context: Ctx) -> Response:
         who.name,
         is_admin=who.caller.admin,
         sampan_here="work",
+        viewer=who.name,
         rows=[make_row(job, pages.prefix, now) for job in kept],
         most=MOST_ENDED,
         keep_days=context.settings.keep_logs // 86400,
@@ -114,6 +115,7 @@ async def work_values(
         "revision": snapshot.revision,
         "paused": snapshot.paused,
         "form_token": who.form_token,
+        "viewer": who.name,
     }
 
 
@@ -128,6 +130,7 @@ async def _job_values(request: Request, context: Context, who: Visitor, job_id: 
         "truncated": tail is not None and tail.truncated,
         "most_lines": LOG_LINES,
         "form_token": who.form_token,
+        "viewer": who.name,
     }
 
 

@@ -14,7 +14,7 @@ function tellTimes() {
     const pairs = [[days, "d"], [hours, "h"], [minutes % 60, "min"]];
     const first = pairs.findIndex(([amount]) => amount);
     const words = pairs.slice(first, first + 2).filter(([amount]) => amount).map(([amount, unit]) => `${amount} ${unit}`);
-    time.textContent = first < 0 ? "just now" : words.join(" ");
+    time.textContent = first < 0 ? "under a minute" : words.join(" ");
     time.title = new Date(time.dateTime).toLocaleString();
   }
 }
