@@ -114,6 +114,10 @@ def _parent_of(pid: int) -> tuple[str, bytes, list[str]]:
     return (parent / "comm").read_text().strip(), (parent / "environ").read_bytes(), open_files
 
 
+OF_THE_C_LIBRARY = 1 << 31 | 1 << 32
+"""Signals 32 and 33: it keeps them to itself, so a parent (make) that was born with them ignored hands that on."""
+
+
 async def test_what_the_program_inherits(jobs: LocalJobs, tmp_path: Path) -> None:
     code = (
         "import os, resource, signal;"
@@ -127,7 +131,8 @@ async def test_what_the_program_inherits(jobs: LocalJobs, tmp_path: Path) -> Non
     assert line == f"{tmp_path} /dev/null 0o77 True 700 0 4"  # three streams and the listing's own
     status = await jobs.start(("grep", "-E", "SigIgn|SigBlk", "/proc/self/status"))
     await jobs.until_ended(status)
-    assert all(int(line.split()[1], 16) == 0 for line in (await jobs.backend.read_log(status, 9)).lines)
+    lines = (await jobs.backend.read_log(status, 9)).lines
+    assert all(int(line.split()[1], 16) & ~OF_THE_C_LIBRARY == 0 for line in lines), lines
 
 
 async def test_private_files_are_private_and_go_with_the_job(jobs: LocalJobs) -> None:
