@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sampan_hub.backends.base import JobSpec, Refused, Submitted
@@ -94,6 +95,7 @@ class Calls:
         for job in jobs:
             try:
                 specs.append(make_spec(job, self._rules))
+                _ensure_home(self._rules.home_of(job.owner))
             except NotRunnable as error:
                 refused[job.id] = Reason("not-runnable", str(error))
         return specs, refused
@@ -120,6 +122,15 @@ class Calls:
                 await self._backend.forget(job_ids)
         finally:
             self._forgetting.difference_update(job_ids)
+
+
+def _ensure_home(home: Path | None) -> None:
+    """A person's own folder is there before their first job starts in it."""
+    try:
+        if home is not None:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotRunnable(f"The folder {home} cannot be made: {error.strerror}.") from error
 
 
 def _outcome(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
 
 from sampan_hub.backends.base import Identity, JobSpec
 from sampan_hub.jobs.keys import make_credential, sign
@@ -30,6 +32,13 @@ class SpecRules:
     environments: Mapping[str, Environment]
     uid: int
     default_folder: str
+    homes: Path | None = None
+    """Where several people share one system user: the folder of their own ones. None: the system user's is theirs."""
+
+    def home_of(self, owner: str) -> Path | None:
+        """This person's own folder, `HOME` of their jobs, so that files and settings of two never mix."""
+        name = quote(owner, safe="@+")
+        return None if self.homes is None else self.homes / (name if name.strip(".") else name.replace(".", "%2E"))
 
 
 def make_identity(job: Job, signing_key: bytes, uid: int) -> Identity:
@@ -62,17 +71,33 @@ def make_spec(job: Job, rules: SpecRules) -> JobSpec:
     if interpreter is None:
         if environment is None:
             raise NotRunnable(f"The environment {job.environment} is not in the settings any more.")
-        interpreter = str(environment.prefix / "bin" / "python")
+        interpreter = interpreter_of(environment)
     variables = dict(environment.variables) if environment is not None else {}
     variables.update(job.options.get("env", {}))
     variables["SAMPAN_JOB"] = job.id
+    home = rules.home_of(job.owner)
+    if home is not None:
+        variables["HOME"] = str(home)
     return JobSpec(
         identity=make_identity(job, rules.signing_key, rules.uid),
         argv=(interpreter, "-m", MODULES[job.kind]),
         env=variables,
-        folder=job.options.get("folder") or rules.default_folder,
+        folder=job.options.get("folder") or str(home or rules.default_folder),
         private_files={BOOTSTRAP: make_bootstrap(job, rules)},
     )
+
+
+def make_programs(environments: Mapping[str, Environment]) -> list[tuple[tuple[str, ...], Mapping[str, str]]]:
+    """What notebooks and workers of these environments will run, and with which variables: to prepare for them."""
+    return [
+        ((interpreter_of(environment), "-m", MODULES[kind]), environment.variables)
+        for environment in environments.values()
+        for kind in (Kind.NOTEBOOK, Kind.WORKER)
+    ]
+
+
+def interpreter_of(environment: Environment) -> str:
+    return str(environment.prefix / "bin" / "python")
 
 
 def make_bootstrap(job: Job, rules: SpecRules) -> bytes:

@@ -13,7 +13,7 @@ from sampan_hub.backends.fake import FakeBackend
 from sampan_hub.backends.local import LocalBackend
 from sampan_hub.jobs.keys import make_instance_id
 from sampan_hub.jobs.reconcile import Reconciler
-from sampan_hub.jobs.spec import SpecRules
+from sampan_hub.jobs.spec import SpecRules, make_programs
 from sampan_hub.jobs.store import Store
 from sampan_hub.service.auth import Authenticator
 from sampan_hub.service.capacities import Capacities
@@ -59,7 +59,7 @@ def make_backends(settings: Settings, paths: StatePaths, instance: str) -> Mappi
             case model.LocalBackend():
                 is_first = not any(isinstance(made, LocalBackend) for made in backends.values())
                 root = paths.jobs if is_first else paths.jobs.with_name(f"jobs-{name}")
-                backends[name] = _make_local(name, backend, root, instance)
+                backends[name] = _make_local(name, backend, root, instance, settings.environments)
             case model.FakeBackend():
                 backends[name] = FakeBackend(name, start_delay_s=backend.start_delay)
     return backends
@@ -91,6 +91,7 @@ def make_context(
         environments=settings.environments,
         uid=os.getuid(),
         default_folder=str(_default_folder(settings)),
+        homes=_homes(settings),
     )
     own_ports = read_own_ports(paths.run / "ports.json", bind_endpoint(settings).port, port)
     hub_users = HubUsers(_hub_api(settings, own_ports.hub))
@@ -123,6 +124,12 @@ def _default_folder(settings: Settings) -> Path:
     return settings.state_dir.resolve().parent if settings.profile == "laptop" else Path.home()
 
 
+def _homes(settings: Settings) -> Path | None:
+    """A site whose people share one system user gives each a folder of their own, beside its state."""
+    shares = settings.profile == "site" and settings.isolation == "none"
+    return settings.state_dir.resolve().parent / "people" if shares else None
+
+
 def settle_instance(store: Store, file: Path) -> str:
     """The one instance id, the same in the database and in the state folder, made if neither has one.
 
@@ -141,11 +148,21 @@ def settle_instance(store: Store, file: Path) -> str:
     return instance
 
 
-def _make_local(name: str, backend: model.LocalBackend, root: Path, instance: str) -> LocalBackend:
+def _make_local(
+    name: str, backend: model.LocalBackend, root: Path, instance: str, environments: Mapping[str, model.Environment]
+) -> LocalBackend:
     if backend.cores is None or backend.memory is None:
         raise StartError(f"backends.{name} has no cores or memory: the settings were not completed.")
     cores_milli = round(backend.cores * 1000 * (backend.overcommit or 1.0))
-    return LocalBackend(name, root, instance, cores_milli=cores_milli, memory_bytes=backend.memory)
+    return LocalBackend(
+        name,
+        root,
+        instance,
+        cores_milli=cores_milli,
+        memory_bytes=backend.memory,
+        fork=backend.fork,
+        prepared=make_programs(environments),
+    )
 
 
 def _hub_api(settings: Settings, hub_port: int | None) -> str:
