@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sampan_hub.backends.base import BackendError, Capacity, JobSpec, Listing, LogTail, Phase, Submitted
 from sampan_hub.backends.local import containment, folders, listeners, logs, records, stopping
-from sampan_hub.backends.local.listing import Lister
+from sampan_hub.backends.local.forking import ForkServers, Origin
+from sampan_hub.backends.local.listing import Lister, Look
 from sampan_hub.backends.local.shim.files import UnreadableRecord
-from sampan_hub.backends.local.submitting import Submitter, withdraw
+from sampan_hub.backends.local.submitting import Submitter, make_environment, start_afresh, withdraw
 from sampan_hub.backends.local.tree import job_processes
 from sampan_hub.jobs.model import Resources
 
 STOP_GRACE_S = 5.0
 SUBMIT_TIMEOUT_S = 30.0
+
+Program = tuple[Sequence[str], Mapping[str, str]]
+"""What a job runs and the variables it adds, as in `JobSpec`."""
 
 
 class LocalBackend:
@@ -36,8 +41,14 @@ class LocalBackend:
         stop_grace_s: float = STOP_GRACE_S,
         submit_timeout_s: float = SUBMIT_TIMEOUT_S,
         group_parent: Path | None = None,
+        fork: bool = False,
+        prepared: Sequence[Program] = (),
     ) -> None:
-        """`group_parent`: where jobs get control groups; by default one that systemd delegated, if there is one."""
+        """`group_parent`: where jobs get control groups; by default one that systemd delegated, if there is one.
+
+        `fork`: whether notebooks and workers are forked from processes that have imported everything; for the
+        programs in `prepared` (argv, variables) such processes are started in advance and kept running.
+        """
         self.name = name
         self.submit_timeout_s = submit_timeout_s
         self._root = root.absolute()
@@ -45,9 +56,17 @@ class LocalBackend:
         self._total = Resources(cores_milli, memory_bytes, gpus)
         self._stop_grace_s = stop_grace_s
         self._group_parent = group_parent or containment.find_group_parent()
-        self._submitter = Submitter(self._root, instance, stop_grace_s, self._group_parent)
+        self._forks = ForkServers() if fork else None
+        self._prepared = prepared if fork else ()
+        start = start_afresh if self._forks is None else self._forks.launch
+        self._submitter = Submitter(self._root, instance, stop_grace_s, self._group_parent, start)
         self._lister = Lister(self._root, instance)
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def fork_servers(self) -> Mapping[Origin, bool]:
+        """Which processes with imports done there are, and whether each can be asked now."""
+        return {} if self._forks is None else self._forks.states()
 
     def describe(self) -> str:
         """How jobs are held together and limited here, in one sentence for administrators."""
@@ -83,7 +102,7 @@ class LocalBackend:
     async def observe(self) -> Listing:
         """One look at every folder; see the contract. Ended jobs stay until `forget`."""
         begun_at = datetime.now(UTC)
-        look = await asyncio.to_thread(self._lister.look)
+        look = await asyncio.to_thread(self._look)
         return Listing(
             backend=self.name,
             begun_at=begun_at,
@@ -92,6 +111,13 @@ class LocalBackend:
             complete_history=True,
             leftovers=look.leftovers,
         )
+
+    def _look(self) -> Look:
+        if self._forks is not None:
+            for argv, variables in self._prepared:
+                environment = make_environment(os.environ, variables, "", self._root)
+                self._forks.prepare({"argv": list(argv), "env": environment})
+        return self._lister.look()
 
     async def read_log(self, job_id: str, lines: int) -> LogTail:
         """The last lines of the job's output; empty for a job that is not kept here."""

@@ -35,9 +35,9 @@ def launch(root: Path, job_ids: Sequence[str], timeout_s: float) -> Mapping[str,
         except subprocess.TimeoutExpired as error:
             process.kill()  # it has forked its keepers long ago, or never will
             raise BackendError(f"local: {len(job_ids)} jobs were not all started within {timeout_s:g} s") from error
-    return dict(_parse(line) for line in answers.splitlines())
+    return parse_answers(answers)
 
 
-def _parse(line: bytes) -> tuple[str, str | None]:
-    answer = json.loads(line)
-    return answer["job"], answer["problem"]
+def parse_answers(answers: bytes) -> Mapping[str, str | None]:
+    """What keepers wrote (`shim.launch`): one line per job."""
+    return {answer["job"]: answer["problem"] for answer in map(json.loads, answers.splitlines())}

@@ -6,7 +6,7 @@ import os
 import pwd
 import shutil
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,26 @@ OOM_SCORES = {Kind.SCHEDULER: 200, Kind.NOTEBOOK: 300, Kind.WORKER: 700}
 INHERITED = ("PATH", "HOME", "USER", "LANG", "TMPDIR")
 """All that a job gets of the service's own environment."""
 
+Launch = Callable[[Path, Mapping[str, Mapping[str, Any]], float], Mapping[str, str | None]]
+"""Start the keepers of these jobs (id -> spec); see `launcher.launch`."""
+
+
+def start_afresh(root: Path, specs: Mapping[str, Mapping[str, Any]], timeout_s: float) -> Mapping[str, str | None]:
+    """Every job a new process with a new program."""
+    return launch(root, list(specs), timeout_s)
+
 
 class Submitter:
     """Starts jobs in one root folder."""
 
-    def __init__(self, root: Path, instance: str, stop_grace_s: float, group_parent: Path | None) -> None:
+    def __init__(
+        self, root: Path, instance: str, stop_grace_s: float, group_parent: Path | None, start: Launch = start_afresh
+    ) -> None:
         self._root = root
         self._instance = instance
         self._stop_grace_s = stop_grace_s
         self._group_parent = group_parent
+        self._start = start
 
     def submit(self, batch: Sequence[JobSpec], timeout_s: float, given_up: threading.Event) -> Submitted:
         """See `Backend.submit`. Raises when no job of the batch could be started; then nothing of it is left."""
@@ -41,10 +52,10 @@ class Submitter:
         wanted = [job for job in batch if job.job_id not in refused]
         published = self.publish_all(wanted)
         held = {job.job_id for job in wanted if files.has_settled(self._root / job.job_id)}
-        to_start = [job.job_id for job in wanted if job.job_id not in held]
+        to_start = {job.job_id: self._make_spec(job) for job in wanted if job.job_id not in held}
         if given_up.is_set():
             raise BackendError("local: the call was given up before its jobs were started")
-        problems = launch(self._root, to_start, timeout_s) if to_start else {}
+        problems = self._start(self._root, to_start, timeout_s) if to_start else {}
         started = {job_id for job_id, problem in problems.items() if problem is None}
         failed = {job_id: problem for job_id, problem in problems.items() if problem is not None}
         for job_id in published & failed.keys():
@@ -72,7 +83,7 @@ class Submitter:
         """What the keeper needs to know (`shim.keeper`)."""
         return {
             "argv": list(job.argv),
-            "env": make_environment(os.environ, job, self._root / job.job_id / files.PRIVATE),
+            "env": make_environment(os.environ, job.env, job.job_id, self._root / job.job_id / files.PRIVATE),
             "folder": job.folder,
             "oom_score_adj": OOM_SCORES[job.identity.kind],
             "memory_bytes": job.identity.resources.memory_bytes,
@@ -92,12 +103,14 @@ def _why_refused(job: JobSpec, instance: str) -> Reason | None:
     return None
 
 
-def make_environment(service: Mapping[str, str], job: JobSpec, private: Path) -> dict[str, str]:
+def make_environment(
+    service: Mapping[str, str], variables: Mapping[str, str], job_id: str, private: Path
+) -> dict[str, str]:
     """A small clean environment, the job's own variables, and the two by which it knows itself."""
     account = pwd.getpwuid(os.getuid())
     usual = {"PATH": os.defpath, "HOME": account.pw_dir, "USER": account.pw_name, "LANG": "C.UTF-8"}
     inherited = {name: service[name] for name in INHERITED if name in service}
-    return {**usual, **inherited, **job.env, MARK: job.job_id, "SAMPAN_JOB_DIR": str(private)}
+    return {**usual, **inherited, **variables, MARK: job_id, "SAMPAN_JOB_DIR": str(private)}
 
 
 def withdraw(root: Path, folder: Path) -> bool:

@@ -7,7 +7,9 @@ import resource
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
+
+from .becoming import Become
 
 OPEN_FILES = 65_536
 GO = b"g"
@@ -24,30 +26,37 @@ class Started:
     output: int
 
 
-def fork_child(spec: dict[str, Any]) -> Started:
-    """A process of its own session that becomes the job when told so. It vanishes if the keeper dies before."""
+def fork_child(spec: dict[str, Any], *, is_forked: bool) -> Started:
+    """A process of its own session that becomes the job when told so. It vanishes if the keeper dies before.
+
+    It becomes the job by an exec, or, when `is_forked`, by raising `Become` here.
+    """
     gate_read, gate_write = os.pipe2(os.O_CLOEXEC)
     failure_read, failure_write = os.pipe2(os.O_CLOEXEC)
     output_read, output_write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         os.close(gate_write)  # or the end of the keeper would not be seen
-        _become(spec, gate_read, failure_write, output_write)
+        _settle_when_told(spec, gate_read, failure_write, output_write, is_forked=is_forked)
+        raise Become(spec)
     for descriptor in (gate_read, failure_write, output_write):
         os.close(descriptor)
     return Started(pid, gate_write, failure_read, output_read)
 
 
-def _become(spec: dict[str, Any], gate: int, failure: int, output: int) -> NoReturn:
+def _settle_when_told(spec: dict[str, Any], gate: int, failure: int, output: int, *, is_forked: bool) -> None:
+    """Returns only when `is_forked` and all went well: nothing may unwind into the keeper's frames from here."""
     try:
         os.setsid()
         if os.read(gate, 1) != GO:
             os._exit(127)
         _settle(spec, output)
-        os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606  (this is what a keeper is for)
+        if not is_forked:
+            os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606  (this is what a keeper is for)
     except OSError as error:
         os.write(failure, f"{error.strerror}: {error.filename or spec['argv'][0]}".encode())
-    finally:
+        os._exit(127)
+    except BaseException:  # noqa: BLE001  (nothing may unwind into the keeper)
         os._exit(127)
 
 

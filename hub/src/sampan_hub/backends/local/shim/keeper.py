@@ -43,7 +43,9 @@ def become_keeper() -> None:
 class Keeper:
     """One job. `start` returns once the start is on record; `watch` returns once nothing of the job runs."""
 
-    def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, spec: dict[str, Any], *, is_forked: bool = False) -> None:
+        """`is_forked`: the job becomes its program by `Become`, out of this very call, instead of an exec."""
+        self._is_forked = is_forked
         self._folder = folder
         self._spec = spec
         self._group = Group(spec.get("cgroup"), spec["memory_bytes"])
@@ -69,7 +71,7 @@ class Keeper:
         """Start the job, once, with its start on record before its program is. Raises OSError with nothing running."""
         files.reserve_end(self._folder)
         self._group.make()
-        self._started = started = child.fork_child(self._spec)
+        self._started = started = child.fork_child(self._spec, is_forked=self._is_forked)
         process = procfs.read_stat(started.pid)
         keeper = procfs.read_stat(os.getpid())
         if process is None or keeper is None:

@@ -10,20 +10,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from . import files
+from .becoming import Program
 from .ending import NEVER_STARTED
 from .keeper import Keeper, become_keeper
 
 LOOK_AGAIN_S = 0.02
 
 
-def main() -> None:
-    request = json.loads(sys.stdin.buffer.read())
+def main(program: Program | None = None) -> None:
+    """Serve one request. Jobs that fit `program`, which this process has imported, become it without an exec."""
+    with open(0, "rb", closefd=False) as stream:
+        request = json.loads(stream.read())
     for key in request["keys"]:
         try:
             pid = os.fork()
@@ -31,7 +33,7 @@ def main() -> None:
             _answer(key, f"no process could be made for it: {error.strerror}")
             continue
         if pid == 0:
-            _keep(Path(request["root"]) / key, float(request["deadline"]))
+            _keep(Path(request["root"]) / key, float(request["deadline"]), program)
             os._exit(0)
 
 
@@ -43,12 +45,12 @@ def _answer(key: str, problem: str | None) -> None:
         return
 
 
-def _keep(folder: Path, deadline_s: float) -> None:
+def _keep(folder: Path, deadline_s: float, program: Program | None) -> None:
     become_keeper()
     _detach(folder, 0, 2)
     try:
         lock = _wait_for_lock(folder, deadline_s)
-        keeper = _start(folder) if lock is not None else None
+        keeper = _start(folder, program) if lock is not None else None
     except (OSError, files.UnreadableRecord, KeyError, ValueError) as error:
         _answer(folder.name, f"{type(error).__name__}: {error}")
         return
@@ -70,14 +72,14 @@ def _wait_for_lock(folder: Path, deadline_s: float) -> int | None:
     return None
 
 
-def _start(folder: Path) -> Keeper | None:
+def _start(folder: Path, program: Program | None) -> Keeper | None:
     if (folder / files.CANCEL).exists():
         files.write_end(folder, NEVER_STARTED.as_record())
         return None
     spec = files.read_record(folder / files.SPEC)
     if spec is None:
         raise files.UnreadableRecord(f"{folder / files.SPEC} is missing")
-    keeper = Keeper(folder, spec)
+    keeper = Keeper(folder, spec, is_forked=program is not None and program.fits(spec))
     keeper.start()
     return keeper
 
