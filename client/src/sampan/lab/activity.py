@@ -77,11 +77,20 @@ class ActivityReporter:
         if now_s < self.quiet_until_s or not needs_telling(busy, self.told, now_s):
             return
         try:
-            await self.session.connect().call_async(
-                "POST", f"/jobs/{self.session.job}/report", {"busy": busy}, timeout_s=CALL_TIMEOUT_S
-            )
+            await self._tell(busy)
         except SampanError as error:
             self.quiet_until_s = time.monotonic() + RETRY_S
             self.server.log.info("The compute service was not told that this notebook is busy=%s: %s", busy, error)
-        else:
-            self.told = Told(busy, time.monotonic())
+
+    async def keep(self) -> None:
+        """Count as used now, because the person says so. The next look tells the service that this use is over.
+
+        Raises SampanError where the service does not take it.
+        """
+        await self._tell(True)
+
+    async def _tell(self, busy: bool) -> None:
+        await self.session.connect().call_async(
+            "POST", f"/jobs/{self.session.job}/report", {"busy": busy}, timeout_s=CALL_TIMEOUT_S
+        )
+        self.told = Told(busy, time.monotonic())

@@ -11,6 +11,7 @@ from sampan._api import read_session
 from sampan.lab.activity import ActivityReporter
 from sampan.lab.sidebar import ClusterHandler
 from sampan.lab.sockets import DashboardHandler, SidebarDashboardHandler
+from sampan.lab.status import KeepHandler, StatusHandler, make_reader, work_url
 from sampan.security import dask_environment, ensure_keys
 
 CLUSTER_ID = r"(\w+-\w+-\w+-\w+-\w+)"
@@ -26,14 +27,18 @@ def load(server: Any) -> None:
         return
     os.environ.update(dask_environment(ensure_keys(session.job_dir)))
     base = server.web_app.settings["base_url"]
+    server.sampan_activity = ActivityReporter(server, session)
+    asking = {"reader": make_reader(session), "activity": server.sampan_activity}
+    server.web_app.settings.setdefault("page_config_data", {})["sampanWorkUrl"] = work_url()
     server.web_app.add_handlers(
         ".*$",
         [
+            (url_path_join(base, "sampan/status"), StatusHandler, asking),
+            (url_path_join(base, "sampan/keep"), KeepHandler, asking),
             (url_path_join(base, r"sampan/([\w.-]+)/(.*)"), DashboardHandler, {"session": session}),
             (url_path_join(base, f"dask/clusters/{CLUSTER_ID}"), ClusterHandler, {"session": session}),
             (url_path_join(base, "dask/clusters/?"), ClusterHandler, {"session": session}),
             (url_path_join(base, f"dask/dashboard/{CLUSTER_ID}(.*)"), SidebarDashboardHandler, {"session": session}),
         ],
     )
-    server.sampan_activity = ActivityReporter(server, session)
     server.sampan_activity.start()

@@ -25,6 +25,10 @@ EXTENSIONS = {
 dask-labextension, whose own server part would import Dask at every start and manage clusters that die with it."""
 
 
+LAB_EXTENSIONS = Path(__file__).resolve().parents[1] / "labextensions"
+"""Where our prebuilt extension lies, in an editable install too. It switches off JupyterLab's question about news."""
+
+
 class NotebookServer(ServerApp):
     """A ServerApp that never binds: it serves `listener`, bound and listening since before it was imported."""
 
@@ -61,6 +65,7 @@ def make_config() -> Config:
         "usage_request",  # jupyter-resource-usage asks while its panel is open: no work of anybody's
         "usage_reply",
     ]
+    config.LabApp.extra_labextensions_path = [str(LAB_EXTENSIONS)]
     config.LabApp.news_url = None
     config.LabApp.check_for_updates_class = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
     config.LabApp.extension_manager = "readonly"  # the other one asks PyPI whenever its panel is looked at
