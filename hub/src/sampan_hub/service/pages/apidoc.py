@@ -81,11 +81,10 @@ def read_operations(document: Mapping[str, Any], base: str) -> dict[str, list[Op
 
 
 def read_shapes(document: Mapping[str, Any]) -> list[Shape]:
-    """Every named object of the document but FastAPI's own errors: ours are `Problem`s."""
+    """Every named object of the document but FastAPI's own errors: ours are all `Problem`."""
     schemas = document.get("components", {}).get("schemas", {})
-    return [
-        Shape(name, schema.get("description", ""), list(_fields(schema))) for name, schema in sorted(schemas.items())
-    ]
+    named = ((name, schema) for name, schema in sorted(schemas.items()) if "ValidationError" not in name)
+    return [Shape(name, schema.get("description", ""), list(_fields(schema))) for name, schema in named]
 
 
 def describe_type(schema: Mapping[str, Any]) -> str:

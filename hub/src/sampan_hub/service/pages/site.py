@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from fastapi import Request
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Undefined
 from jupyterhub._data import DATA_FILES_PATH
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from sampan_hub import look
@@ -68,6 +70,7 @@ class Pages:
         ours = FileSystemLoader([HERE / "templates", look.TEMPLATES])
         loader = ChoiceLoader([PrefixLoader({"templates": hub}), ours, hub])
         templates = Environment(loader=loader, autoescape=True, undefined=_Known, trim_blocks=True)
+        templates.filters["prose"] = prose
         templates.globals |= {
             "words": words,
             "prefix": self.prefix,
@@ -105,6 +108,13 @@ class Pages:
         """Where one of our own files lies; another version of it lies elsewhere, so browsers may keep it."""
         digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
         return f"{self.base}/static/{name}?v={digest}"
+
+
+def prose(text: str) -> Markup:
+    """A docstring as HTML: paragraphs, and `code` as such."""
+    paragraphs = re.split(r"\n\s*\n", str(escape(text.strip())))
+    marked = (re.sub(r"`([^`]+)`", r"<code>\1</code>", paragraph) for paragraph in paragraphs)
+    return Markup("".join(f"<p>{paragraph}</p>" for paragraph in marked))  # noqa: S704 - escaped just above
 
 
 class _Known(Undefined):
