@@ -42,7 +42,7 @@ from sampan_hub.jobs.spec import make_identity
 from tests.unit.stores import GIB, INSTANCE, NOW, SECOND
 
 KEY = b"signing"
-RULES = Rules(instance=INSTANCE, signing_key=KEY, unknown_grace=60 * SECOND)
+RULES = Rules(instance=INSTANCE, signing_key=KEY, unknown_grace=60 * SECOND, start_limit=timedelta(hours=2))
 LONG_AGO = NOW - timedelta(hours=1)
 A = TypeVar("A", bound=Action)
 
@@ -149,6 +149,22 @@ def test_a_backend_without_a_queue_gets_what_fits_and_nobody_overtakes() -> None
     assert told == Reason(
         "waiting-for-capacity", "Waiting for room: 2 cores, 2 GiB of 4 cores, 100 GiB on b are in use."
     )
+
+
+def test_a_process_that_never_gets_ready_is_stopped_with_the_reason() -> None:
+    rules = replace(RULES, start_limit=timedelta(minutes=10))
+    stuck = make_job(1, State.STARTING)
+    job = only(make_world([stuck], listing(show(stuck))), rules=rules)
+    assert job is not None
+    assert (job.state, job.wanted, job.reason and job.reason.code) == (State.STOPPING, Wanted.STOP, "start-limit")
+
+
+def test_no_start_is_cut_short_while_nothing_is_known_or_nobody_looked() -> None:
+    rules = replace(RULES, start_limit=timedelta(minutes=10))
+    stuck = make_job(1, State.STARTING, started_at=LONG_AGO)
+    assert only(make_world([stuck], listing(show(stuck)), up_since=NOW - timedelta(minutes=9)), rules=rules) is None
+    unseen = make_job(1, State.STARTING, unknown_since=NOW)
+    assert only(make_world([unseen], failing_since=NOW - timedelta(minutes=1)), rules=rules) is None
 
 
 def test_what_can_never_fit_ends_with_the_reason() -> None:

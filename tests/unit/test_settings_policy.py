@@ -135,6 +135,16 @@ def test_what_is_said_in_red() -> None:
     assert red("{isolation: none, backends: {f: {kind: fake}}}") == []
 
 
+def test_names_that_nobody_can_have() -> None:
+    text = "{admins: [Ana], projects: {wing: {members: [ben, ' Cleo']}}, limits: {users: {BEN: {cores: 1}}}}"
+    assert [line.partition(" – ")[0].split()[1] for line in refused(text)] == [
+        "admins[0]",
+        "projects.wing.members[1]",
+        "limits.users.BEN",
+    ]
+    assert refused(text)[0].endswith("spells names in lower case. Remedy: write ana")
+
+
 def test_a_second_person_on_a_laptop_needs_isolation_none() -> None:
     assert people_refusal(settings_of(""), 1) is None
     assert people_refusal(settings_of("isolation: none"), 2) is None

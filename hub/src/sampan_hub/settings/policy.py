@@ -16,7 +16,8 @@ _LEAST_MEMORY_BYTES = 64 << 20
 
 def refusals(settings: Settings) -> list[Finding]:
     """Everything that keeps Sampan from starting; empty when it may."""
-    return [*_address(settings), *_references(settings), *_values(settings), *_exposure(settings), *_sharing(settings)]
+    subjects = (_address, _references, _people, _values, _exposure, _sharing)
+    return [finding for subject in subjects for finding in subject(settings)]
 
 
 def warnings(settings: Settings) -> list[Finding]:
@@ -115,6 +116,18 @@ def _references(settings: Settings) -> Iterator[Finding]:
         if name not in known:
             allowed = ", ".join(sorted(known))
             yield made(settings.source, path, f"{name!r} is not one of `{section}` ({allowed})")
+
+
+def _people(settings: Settings) -> Iterator[Finding]:
+    """Names that nobody can have: JupyterHub spells every user's name in lower case."""
+    named: list[tuple[KeyPath, str]] = [(("admins", index), name) for index, name in enumerate(settings.admins)]
+    for project_name, project in settings.projects.items():
+        named += [(("projects", project_name, "members", index), name) for index, name in enumerate(project.members)]
+    named += [(("limits", "users", name), name) for name in settings.limits.users]
+    for path, name in named:
+        if name != name.strip().lower() or not name:
+            text = f"{name!r} is nobody's name: JupyterHub spells names in lower case"
+            yield made(settings.source, path, text, remedy=f"write {name.strip().lower() or 'a name'}")
 
 
 def _values(settings: Settings) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Who must stop without being asked: children of what ended, notebooks unused for too long."""
+"""Who must stop without being asked: children of what ended, what never gets ready, notebooks unused for too long."""
 
 from __future__ import annotations
 
@@ -38,10 +38,20 @@ def _why_stop(job: Job, world: World, sights: Mapping[str, Sight], now: datetime
         return PARENT_ENDED
     if job.cluster is not None and job.cluster in recorded.gone_clusters:
         return CLUSTER_ENDED
+    if _is_stuck(job, world.up_since, now, rules):
+        minutes = int(rules.start_limit.total_seconds() // 60)
+        text = f"Its process began and was not ready within {minutes} minutes; the end of its output may say why."
+        return Reason("start-limit", text)
     if _is_idle(job, world, now, rules):
         minutes = int((rules.idle_notebook.total_seconds() if rules.idle_notebook else 0) // 60)
         return Reason("idle", f"Nothing was run for {minutes} minutes.")
     return None
+
+
+def _is_stuck(job: Job, up_since: datetime, now: datetime, rules: Rules) -> bool:
+    """Whether its process is seen and says nothing for too long; time without this service does not count."""
+    since = max(job.state_since or job.created_at, up_since)
+    return job.state is State.STARTING and job.unknown_since is None and now - since > rules.start_limit
 
 
 def is_gone(parent: str, recorded: Recorded, sights: Mapping[str, Sight], now: datetime, rules: Rules) -> bool:

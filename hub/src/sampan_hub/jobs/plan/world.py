@@ -78,6 +78,8 @@ class Rules:
     unknown_after: timedelta = timedelta(seconds=5)
     """How long listings must fail before jobs are marked unknown."""
     lease_lost_after: timedelta = timedelta(seconds=60)
+    start_limit: timedelta = timedelta(minutes=10)
+    """How long a process may exist without a sign of life: a claim, and from a notebook an address."""
     idle_notebook: timedelta | None = None
     keep_logs: timedelta = timedelta(days=7)
     submit_at_most: int = 1000
