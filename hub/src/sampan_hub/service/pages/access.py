@@ -91,18 +91,18 @@ class PageRoute(APIRoute):
             except NotLoggedIn:
                 return Response(status_code=401) if PART in request.headers else redirect_to_login(request)
             except ApiProblem as error:
-                return problem_page(request, error)
+                return await problem_page(request, error)
             except BackendError as error:
                 detail = f"What was asked for cannot be read just now: {error}. Try again in a moment."
-                return problem_page(request, fail(503, "backend-unreachable", detail, retry_after_s=2))
+                return await problem_page(request, fail(503, "backend-unreachable", detail, retry_after_s=2))
 
         return cast(Callable[[Request], Coroutine[Any, Any, Response]], handle_page)
 
 
-def problem_page(request: Request, error: ApiProblem) -> Response:
+async def problem_page(request: Request, error: ApiProblem) -> Response:
     """What went wrong and what to do, as a page."""
     who: Visitor | None = getattr(request.state, "visitor", None)
-    answer = pages_of(request).page(
+    answer = await pages_of(request).page(
         "problem.html",
         who.name if who else None,
         is_admin=who is not None and who.caller.admin,

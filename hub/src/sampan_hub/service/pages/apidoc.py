@@ -56,7 +56,7 @@ class Shape:
 async def show(request: Request, who: Who) -> Response:
     """The API, for whoever writes a program against it."""
     document = request.app.openapi()
-    return pages_of(request).page(
+    return await pages_of(request).page(
         "api.html",
         who.name,
         is_admin=who.caller.admin,

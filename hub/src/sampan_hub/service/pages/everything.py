@@ -29,14 +29,14 @@ Filter = Annotated[str, Query(max_length=200)]
 async def show(request: Request, who: AdminWho, context: Ctx, q: Filter = "") -> Response:
     """Everybody's work."""
     values = await _values(request, context, who, q, None)
-    return pages_of(request).page("everything.html", who.name, is_admin=True, sampan_here="everything", **values)
+    return await pages_of(request).page("everything.html", who.name, is_admin=True, sampan_here="everything", **values)
 
 
 @router.get("/everything/part")
 async def part(request: Request, who: AdminWho, context: Ctx, q: Filter = "", revision: Revision = None) -> Response:
     """The part of it that changes, as soon as it has."""
     values = await _values(request, context, who, q, revision)
-    return part_answer(pages_of(request).render("everything_part.html", values), values["revision"])
+    return part_answer(await pages_of(request).part("everything_part.html", values), values["revision"])
 
 
 @router.post("/pause")

@@ -45,14 +45,14 @@ async def come_back(
     back_to = pages.seal.finish_login(request.cookies.get(LOGIN_COOKIE), state)
     if back_to is None or not code:
         detail = "This login was not begun here, or took longer than ten minutes."
-        return pages.page("login_failed.html", None, status=403, detail=detail)
+        return await pages.page("login_failed.html", None, status=403, detail=detail)
     secret = read_key(StatePaths(context.settings.state_dir).key("service-token")).decode()
     try:
         token = await context.hub_users.redeem_code(code, _callback(request), CLIENT_ID, secret)
     except HubUnreachable:
-        return pages.page("login_failed.html", None, status=503, detail="The hub does not answer just now.")
+        return await pages.page("login_failed.html", None, status=503, detail="The hub does not answer just now.")
     if token is None:
-        return pages.page("login_failed.html", None, status=403, detail="The hub did not confirm this login.")
+        return await pages.page("login_failed.html", None, status=403, detail="The hub did not confirm this login.")
     answer = RedirectResponse(back_to, 302, HEADERS)
     _set_cookie(request, answer, SESSION_COOKIE, pages.seal.close(token), SESSION_S)
     answer.delete_cookie(LOGIN_COOKIE, path=f"{pages.base}/")

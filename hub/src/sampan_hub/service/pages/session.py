@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import time
 
 from cryptography.fernet import Fernet, InvalidToken
 
@@ -15,6 +16,8 @@ LOGIN_COOKIE = "sampan-login"
 SESSION_S = 14 * 86400
 """As long as JupyterHub's own login; its logout revokes the token within, which ends this session at once."""
 LOGIN_S = 600
+_LOGIN = "login "
+"""What a sealed login begins with; a sealed session is a token, which has no space."""
 
 
 class Seal:
@@ -28,10 +31,11 @@ class Seal:
         """A cookie value that only this installation can open."""
         return self._fernet.encrypt(text.encode()).decode()
 
-    def open(self, sealed: str | None, most_s: int) -> str | None:
-        """What was sealed; None if it was not sealed here, or longer than `most_s` ago."""
+    def open(self, sealed: str | None, most_s: int, now_s: float | None = None) -> str | None:
+        """What was sealed; None if it was not sealed here, or longer than `most_s` before `now_s` (default: now)."""
+        now_s = time.time() if now_s is None else now_s
         try:
-            return self._fernet.decrypt((sealed or "").encode(), ttl=most_s).decode()
+            return self._fernet.decrypt_at_time((sealed or "").encode(), most_s, int(now_s)).decode()
         except (InvalidToken, UnicodeError):
             return None
 
@@ -43,12 +47,12 @@ class Seal:
     def begin_login(self, back_to: str) -> tuple[str, str]:
         """A fresh state for JupyterHub to bring back, and the cookie that remembers it and where the person wanted."""
         state = secrets.token_urlsafe(24)
-        return state, self.close(json.dumps([state, back_to]))
+        return state, self.close(_LOGIN + json.dumps([state, back_to]))
 
     def finish_login(self, cookie: str | None, state: str) -> str | None:
         """Where the person wanted to go; None unless this browser began the login that comes back."""
         opened = self.open(cookie, LOGIN_S)
-        if opened is None:
+        if opened is None or not opened.startswith(_LOGIN):
             return None
-        begun, back_to = json.loads(opened)
+        begun, back_to = json.loads(opened.removeprefix(_LOGIN))
         return str(back_to) if hmac.compare_digest(str(begun).encode(), state.encode()) else None

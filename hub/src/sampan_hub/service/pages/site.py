@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import anyio.to_thread
 from fastapi import Request
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, Undefined
-from jupyterhub._data import DATA_FILES_PATH
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
@@ -66,6 +66,8 @@ class Pages:
 
     @cached_property
     def _templates(self) -> Environment:
+        from jupyterhub._data import DATA_FILES_PATH  # where its files lie; a service without visitors need not know
+
         hub = FileSystemLoader(os.path.join(DATA_FILES_PATH, "templates"))  # noqa: PTH118 - the hub gives a str
         ours = FileSystemLoader([HERE / "templates", look.TEMPLATES])
         loader = ChoiceLoader([PrefixLoader({"templates": hub}), ours, hub])
@@ -89,10 +91,10 @@ class Pages:
         return templates
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
-        """The text of a page or a part of one."""
+        """The text of a page or a part of one, now."""
         return self._templates.get_template(template).render(now=utc_now(), **values)
 
-    def page(
+    async def page(
         self, template: str, person: str | None, *, is_admin: bool = False, status: int = 200, **values: Any
     ) -> HTMLResponse:
         """A whole page for this person (None: for nobody in particular)."""
@@ -102,7 +104,11 @@ class Pages:
             "admin_access": is_admin,
             **values,
         }
-        return HTMLResponse(self.render(template, shown), status_code=status, headers=HEADERS)
+        return HTMLResponse(await self.part(template, shown), status_code=status, headers=HEADERS)
+
+    async def part(self, template: str, values: Mapping[str, Any]) -> str:
+        """The text of a part of a page. Rendered in a thread: hundreds of jobs take a while."""
+        return await anyio.to_thread.run_sync(self.render, template, values)
 
     def own_static(self, name: str) -> str:
         """Where one of our own files lies; another version of it lies elsewhere, so browsers may keep it."""

@@ -39,14 +39,14 @@ async def root(request: Request, _who: Who) -> Response:
 async def show(request: Request, who: Who, context: Ctx) -> Response:
     """My work."""
     values = await work_values(request, context, who, Selection(owner=who.name), None)
-    return pages_of(request).page("work.html", who.name, is_admin=who.caller.admin, sampan_here="work", **values)
+    return await pages_of(request).page("work.html", who.name, is_admin=who.caller.admin, sampan_here="work", **values)
 
 
 @router.get("/work/part")
 async def part(request: Request, who: Who, context: Ctx, revision: Revision = None) -> Response:
     """The part of it that changes, as soon as it has."""
     values = await work_values(request, context, who, Selection(owner=who.name), revision)
-    return part_answer(pages_of(request).render("work_part.html", values), values["revision"])
+    return part_answer(await pages_of(request).part("work_part.html", values), values["revision"])
 
 
 @router.post("/stop")
@@ -67,7 +67,7 @@ async def show_ended(request: Request, who: Who, context: Ctx) -> Response:
     _, jobs = await context.reading(context.store.jobs, selection)
     now, pages = utc_now(), pages_of(request)
     kept = [job for job in reversed(jobs) if _output_left_s(context, job) is not None]
-    return pages.page(
+    return await pages.page(
         "ended.html",
         who.name,
         is_admin=who.caller.admin,
@@ -83,14 +83,14 @@ async def show_ended(request: Request, who: Who, context: Ctx) -> Response:
 async def show_job(job_id: str, request: Request, who: Who, context: Ctx) -> Response:
     """One job and the end of its output."""
     values = await _job_values(request, context, who, job_id)
-    return pages_of(request).page("job.html", who.name, is_admin=who.caller.admin, sampan_here="work", **values)
+    return await pages_of(request).page("job.html", who.name, is_admin=who.caller.admin, sampan_here="work", **values)
 
 
 @router.get("/jobs/{job_id}/part")
 async def job_part(job_id: str, request: Request, who: Who, context: Ctx) -> Response:
     """The part of it that changes."""
     values = await _job_values(request, context, who, job_id)
-    return part_answer(pages_of(request).render("job_part.html", values), 0)
+    return part_answer(await pages_of(request).part("job_part.html", values), 0)
 
 
 def part_answer(text: str, revision: int) -> Response:

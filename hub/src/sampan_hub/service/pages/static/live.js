@@ -2,6 +2,7 @@
 // A page works without this script; it is then as old as its loading.
 
 const PART = { "X-Sampan-Part": "1" };
+const BREATH_MS = 300; // between two looks, however much happens
 const RETRY_MS = [500, 1000, 2000, 5000];
 const part = document.querySelector("[data-part]");
 const away = document.getElementById("sampan-away");
@@ -63,7 +64,7 @@ async function follow() {
   const everyMs = Number(part.dataset.everyMs || 0);
   let revision = part.dataset.revision, failures = 0;
   for (;;) {
-    if (everyMs) await sleep(everyMs);
+    await sleep(everyMs || BREATH_MS);
     if (document.hidden) await new Promise((seen) => document.addEventListener("visibilitychange", seen, { once: true }));
     try {
       const url = new URL(part.dataset.part, location.href);
