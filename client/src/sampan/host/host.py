@@ -168,6 +168,8 @@ class Host:
             if row is not None and row["state"] == "ended":
                 self.end(f"the service has ended this cluster: {(row.get('reason') or {}).get('text', '')}")
                 return
+            if row is not None and row["scheduler"] != self.scheduler.address:
+                await self.tell_where()
             await self.cluster.on_feed(answer)
 
     def look(self) -> Activity:
@@ -220,6 +222,13 @@ class Host:
             await self.put({"busy": busy}, timeout_s=5.0)
         except SampanError as error:
             log.info("The service was not told that this cluster is busy=%s: %s", busy, error)
+
+    async def tell_where(self) -> None:
+        """Workers learn the scheduler's address from the service: a restored database may not have it."""
+        try:
+            await self.put({"scheduler": self.scheduler.address, "state": "running"}, timeout_s=5.0)
+        except SampanError as error:
+            log.warning("The service was not told where the scheduler is; it is told again: %s", error)
 
     async def put(self, report: dict[str, Any], timeout_s: float = 30.0) -> None:
         await self.service.call_async("PUT", f"/clusters/{self.made.cluster_id}", report, timeout_s=timeout_s)
