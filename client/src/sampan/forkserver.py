@@ -1,4 +1,4 @@
-"""What a process imports before it forks jobs of one kind, and when such a job is better started afresh.
+"""What a process imports before it forks jobs of one kind.
 
 The local backend keeps one such process per environment and entry point. A job forked from it runs the same entry
 point (`sampan.notebook`, `sampan.worker`) as a fresh process would, and finds everything imported.
@@ -7,35 +7,52 @@ point (`sampan.notebook`, `sampan.worker`) as a fresh process would, and finds e
 from __future__ import annotations
 
 import importlib
-import os
+import importlib.util
 import site
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
-NOTEBOOK = ("sampan.lab.server", "sampan.lab.extension", "jupyterlab.labapp")
-WORKER = ("sampan.security", "sampan.parity", "distributed.worker", "distributed.comm.tcp")
-
-READ_AT_IMPORT = (
-    "DASK_",
-    "JUPYTERHUB_SINGLEUSER_",
-    "JUPYTERHUB_XSRF_",
-    "JUPYTERLAB_",
-    "LANG",
-    "LC_",
-    "LD_",
-    "MALLOC_",
-    "MKL_",
-    "NUMEXPR_",
-    "OMP_",
-    "OPENBLAS_",
-    "PYTHON",
-    "TRAITLETS_",
-    "TZ",
+NOTEBOOK = (
+    "sampan._job",
+    "sampan.lab.server",
+    "sampan.lab.extension",
+    "IPython",
+    "cryptography.hazmat.primitives.asymmetric.ec",
+    "cryptography.hazmat.primitives.serialization",
+    "cryptography.x509",
+    "jinja2.ext",
+    "jupyter_server.kernelspecs.handlers",
+    "jupyter_server.nbconvert.handlers",
+    "jupyter_server.services.api.handlers",
+    "jupyter_server.services.config.handlers",
+    "jupyter_server.services.contents.handlers",
+    "jupyter_server.services.events.handlers",
+    "jupyter_server.services.kernels.handlers",
+    "jupyter_server.services.kernelspecs.handlers",
+    "jupyter_server.services.nbconvert.handlers",
+    "jupyter_server.services.security.handlers",
+    "jupyter_server.services.sessions.handlers",
+    "jupyter_server.services.shutdown",
+    "jupyter_server.view.handlers",
+    "jupyterlab.labapp",
+    "tornado.platform.asyncio",
 )
-"""How the variables begin that Python, or a module imported for a job, looks at only once."""
-
-_is_fork = False
+NOTEBOOK_EXTENSIONS = (
+    "jupyter_lsp.serverextension",
+    "jupyter_lsp.specs",
+    "jupyter_lsp.virtual_documents_shadow",
+    "jupyter_resource_usage.server_extension",
+    "jupyter_server_proxy.api",
+    "jupyter_server_terminals.app",
+    "jupyterlab_git.handlers",
+    "nbdime.webapp.nb_server_extension",
+    "nbgitpuller.pull",
+    "notebook_shim.nbserver",
+)
+"""What these packages import when a server loads them; where one is not installed, or is another version, it is
+imported by the server that wants it."""
+WORKER = ("sampan._job", "sampan.parity", "sampan.security", "distributed.comm.tcp", "distributed.worker")
 
 
 def preload(module: str) -> None:
@@ -43,11 +60,18 @@ def preload(module: str) -> None:
     if module == "sampan.notebook":
         lean = importlib.import_module("sampan.lab.lean")
         lean.prepare()
-        _import_all(NOTEBOOK)
+        _import_all((*NOTEBOOK, *filter(_is_there, NOTEBOOK_EXTENSIONS)))
     elif module == "sampan.worker":
         _import_all(WORKER)
     else:
         raise ValueError(f"{module} is no entry point that jobs are forked for")
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _import_all(names: Iterable[str]) -> None:
@@ -68,24 +92,3 @@ def reads_home(home: str) -> bool:
     if site.ENABLE_USER_SITE:
         places.append(Path(home, ".local", "lib"))
     return any(place.exists() for place in places)
-
-
-def needs_fresh_start(given: Mapping[str, str], environ: Mapping[str, str]) -> bool:
-    """Whether a claim changes a variable that was already read by what is imported."""
-    return any(environ.get(name) != value for name, value in given.items() if name.startswith(READ_AT_IMPORT))
-
-
-def mark_as_fork() -> None:
-    """Called once in every forked job, before its entry point runs."""
-    global _is_fork
-    _is_fork = True
-
-
-def settle(given: Mapping[str, str], module: str) -> None:
-    """Start this entry point afresh, in this very process, if it was forked and the claim asks for what a fork lacks.
-
-    The claim is bound to this process, which an exec does not change; so the fresh start gets the same answer.
-    """
-    if _is_fork and needs_fresh_start(given, os.environ):
-        os.environ.update({name: value for name, value in given.items() if name.startswith(READ_AT_IMPORT)})
-        os.execv(sys.executable, [sys.executable, "-m", module])  # noqa: S606  (no shell is the point)

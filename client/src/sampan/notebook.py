@@ -23,7 +23,6 @@ from urllib.parse import urlsplit, urlunsplit
 from sampan._api import read_session
 from sampan._job import Access, Claim, claim_job, job_folder, raise_oom_score, read_bootstrap, report
 from sampan.errors import SampanError
-from sampan.forkserver import settle
 from sampan.rundir import ensure_private, live_host, session_dir, write_private
 
 OOM_SCORE = 300
@@ -38,7 +37,6 @@ def main() -> int:
     try:
         raise_oom_score(OOM_SCORE)
         claim = claim_job(read_bootstrap())
-        settle(claim.env, "sampan.notebook")
         listener = listen(claim.env)
         os.environ.update(make_environment(claim, job_folder(), os.environ, listener.getsockname()[:2]))
         write_private(credential_file(job_folder()), claim.access.credential.encode())

@@ -19,7 +19,6 @@ from typing import Any
 
 from sampan import _job, parity
 from sampan.errors import SampanError
-from sampan.forkserver import settle
 from sampan.security import make_security, store_secrets
 
 EXIT_LOST = 1
@@ -44,7 +43,6 @@ def main() -> int:
     os.umask(0o077)
     _job.raise_oom_score(OOM_SCORE)
     claim = _job.claim_job(_job.read_bootstrap())
-    settle(claim.env, "sampan.worker")
     os.environ.update(claim.env)
     compared = parity.compare(claim.expect, parity.versions())
     for sentence in compared.warnings:

@@ -114,9 +114,8 @@ class LocalBackend:
 
     def _look(self) -> Look:
         if self._forks is not None:
-            for argv, variables in self._prepared:
-                environment = make_environment(os.environ, variables, "", self._root)
-                self._forks.prepare({"argv": list(argv), "env": environment})
+            environments = ((argv, make_environment(os.environ, more, "", self._root)) for argv, more in self._prepared)
+            self._forks.prepare([{"argv": list(argv), "env": environment} for argv, environment in environments])
         return self._lister.look()
 
     async def read_log(self, job_id: str, lines: int) -> LogTail:

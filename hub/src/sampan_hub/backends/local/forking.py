@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,11 +165,13 @@ class ForkServers:
             raise BackendError(f"local: {len(rest)} jobs were not all started within {timeout_s:g} s")
         return {**answers, **launch(root, rest, left_s)} if rest else answers
 
-    def prepare(self, spec: Spec) -> None:
-        """A server for such jobs is being started, or runs."""
-        origin = find_origin(spec)
-        if origin is not None:
-            self._find(origin, spec["env"].get("HOME", ""), is_wanted=True)
+    def prepare(self, specs: Iterable[Spec]) -> None:
+        """Called again and again: servers for such jobs come to run, one after the other to leave room for others."""
+        for spec in specs:
+            origin = find_origin(spec)
+            if origin is not None and self._find(origin, spec["env"].get("HOME", ""), is_wanted=True) is None:
+                if origin in self._servers:
+                    return
 
     def _ensure(self, spec: Spec) -> ForkServer | None:
         """The server for such jobs, if it can be asked now; one is started when such jobs come for the second time."""

@@ -44,7 +44,6 @@ def main(module: str) -> None:
         return
     except Become as job:
         spec = job.spec
-    importlib.import_module("sampan.forkserver").mark_as_fork()
     program.run(spec)
 
 
