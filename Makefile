@@ -10,6 +10,8 @@ user := .venv/user/bin
 install = python=$$(tools/find-python) && "$$python" tools/install.py
 pytest := $(bin)/python -m pytest -q
 pytest_user := $(user)/python -m pytest -q
+# Most of the time of the heavier tests goes by waiting for processes; each has an installation of its own.
+side_by_side := -n 4 --dist worksteal
 stages := lint types unit contract system browser
 uv = $$(command -v uv || echo $(CURDIR)/$(bin)/uv)
 compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11
@@ -18,7 +20,7 @@ compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header 
 client_unit = tests/unit/test_client_*.py tests/unit/test_notebook_*.py tests/wire/test_client_*.py
 not_client = --ignore-glob='*/unit/test_client_*' --ignore-glob='*/unit/test_notebook_*' --ignore-glob='*/wire/test_client_*'
 
-.PHONY: help up install test test-tools lint types unit contract system browser dist docs lock clean
+.PHONY: help up install test test-tools lint types unit contract system browser chaos dist docs lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -49,20 +51,23 @@ types: test-tools  ## mypy strict on both packages
 
 unit: test-tools  ## Decisions and parts by themselves
 	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb'
-	$(pytest) tests/unit tests/wire $(not_client)
-	$(pytest_user) $(client_unit)
+	$(pytest) $(side_by_side) tests/unit tests/wire $(not_client)
+	$(pytest_user) $(side_by_side) $(client_unit)
 
 contract: test-tools  ## What every backend and the API promise
 	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb'
-	$(pytest) tests/contract
+	$(pytest) $(side_by_side) tests/contract
 
 system: test-tools  ## The real hub, proxy, service, notebooks and workers
 	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb'
-	$(pytest) tests/system
+	$(pytest) $(side_by_side) tests/system
 
 browser: test-tools  ## Debian's Chromium from the link to a cluster
 	@tools/install-system chromium=/usr/bin/chromium
 	$(pytest) tests/browser
+
+chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
+	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
 
 dist: test-tools  ## Wheels and source distributions of both packages in ./dist
 	@rm -rf dist
