@@ -12,8 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from sampan_hub.backends.local import LocalBackend, folders, launcher
 from sampan_hub.backends.local.shim import files
 from sampan_hub.backends.local.submitting import Submitter
 from tests.contract.local_jobs import LocalJobs, processes_of, until
+from tests.support.small_disk import may_mount, run_as_namespace_root, small_disk
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -307,32 +307,13 @@ async def test_a_failed_preparation_leaves_nothing(jobs: LocalJobs, monkeypatch:
     assert list(jobs.root.iterdir()) == []
 
 
-@contextmanager
-def _small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", str(disk)], check=True)
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def _run_as_namespace_root(test: str) -> None:
-    """This test once more, where an ordinary user may mount a file system of its own."""
-    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-m", "pytest", "-q", test]
-    run = subprocess.run([*command, "-p", "no:cacheprovider"], capture_output=True, text=True, cwd=REPOSITORY)
-    assert run.returncode == 0, f"{run.stdout}{run.stderr}\nwithout user namespaces, run this test as root"
-
-
 async def test_a_full_disk_refuses_new_jobs_and_still_records_ends(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if os.getuid() != 0:
-        await asyncio.to_thread(_run_as_namespace_root, request.node.nodeid)
+    if not may_mount():
+        await asyncio.to_thread(run_as_namespace_root, request.node.nodeid)
         return
-    with _small_disk(tmp_path) as disk:
+    with small_disk(tmp_path / "disk", "256k") as disk:
         jobs = LocalJobs(disk / "jobs")
         running = await jobs.start(("sh", "-c", "yes 0123456789 | head -c 2000000; exec sleep 1000"))
         await until(lambda: shutil.disk_usage(disk).free < 4096, "the job's own output fills the disk")

@@ -14,6 +14,7 @@ from sampan_hub.cli.supervise import console
 from sampan_hub.cli.supervise.commands import make_commands
 from sampan_hub.cli.supervise.http import NotAnswering
 from sampan_hub.cli.supervise.jobs import JobsClient, count_busy_kernels
+from sampan_hub.cli.supervise.known import check_people
 from sampan_hub.cli.supervise.links import make_own_address
 from sampan_hub.cli.supervise.ports import Ports, is_free, read_ports, settle_ports
 from sampan_hub.cli.supervise.prepare import CannotStart, ensure_state, find_proxy, take_lock
@@ -37,6 +38,7 @@ def up(config: Path | None) -> None:
         if lock is None:
             _say_already_running(site)
             return
+        check_people(site)
         code = _serve(site)
     except SettingsError as error:
         raise console.Failure(str(error)) from error
@@ -89,7 +91,7 @@ def _stop_jobs(site: Site, ports: Ports, is_given_up: Callable[[], bool]) -> Non
         jobs, _ = client.list_unended()
         if not jobs:
             return
-        console.say(_describe(jobs, count_busy_kernels(site, ports)) + "; stopping (Ctrl-C again: at once)")
+        console.say(_describe(jobs, count_busy_kernels(site, jobs)) + "; stopping (Ctrl-C again: at once)")
         left = client.stop_all(JOBS_STOP_S, "sampan up was ended", is_given_up, console.say)
     except NotAnswering as error:
         console.say(f"jobs could not be stopped ({error}); `sampan down --jobs` does it later")

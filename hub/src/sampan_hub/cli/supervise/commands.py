@@ -12,7 +12,8 @@ from sampan_hub.cli.supervise.ports import Ports
 from sampan_hub.cli.supervise.records import hash_orders
 from sampan_hub.cli.supervise.site import LOOPBACK, Site
 
-HUB_CONFIG = Path(__file__).resolve().parents[4] / "jupyterhub_config.py"
+IN_CLONE = Path(__file__).resolve().parents[4] / "jupyterhub_config.py"
+IN_WHEEL = Path(sys.prefix) / "share" / "sampan" / "jupyterhub_config.py"
 FOREIGN = ("JUPYTERHUB_", "JPY_", "CONFIGPROXY_", "SAMPAN_")
 """Variables of somebody else's hub (`sampan up` in a notebook's terminal) that ours must not take for its own."""
 
@@ -43,7 +44,7 @@ def make_commands(site: Site, ports: Ports, node: Path, proxy_script: Path, prox
         ),
         Command(
             "hub",
-            (sys.executable, "-P", "-m", "jupyterhub", "-f", str(HUB_CONFIG)),
+            (sys.executable, "-P", "-m", "jupyterhub", "-f", str(find_hub_config())),
             ports.hub,
             f"{base}hub/health",
         ),
@@ -54,6 +55,11 @@ def make_commands(site: Site, ports: Ports, node: Path, proxy_script: Path, prox
             f"{base}services/sampan/healthz",
         ),
     ]
+
+
+def find_hub_config() -> Path:
+    """JupyterHub's configuration file: the clone's own where the package is used from a clone."""
+    return IN_CLONE if IN_CLONE.exists() else IN_WHEEL
 
 
 def _proxy_options(site: Site, ports: Ports) -> list[str]:

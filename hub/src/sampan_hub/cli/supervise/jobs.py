@@ -1,4 +1,4 @@
-"""What runs, as the compute service and JupyterHub tell it, and asking all of it to stop."""
+"""What runs, as the compute service and the notebooks tell it, and asking all of it to stop."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
-from sampan_hub.cli.supervise.http import NotAnswering, call
+from sampan_hub.cli.supervise.http import NotAnswering, Reply, call
 from sampan_hub.cli.supervise.ports import Ports
-from sampan_hub.cli.supervise.site import LOOPBACK, Site
+from sampan_hub.cli.supervise.site import Site
 
 FEED_WAIT_S = 1
 COUNT_TIMEOUT_S = 2.0
@@ -57,23 +58,26 @@ class JobsClient:
         return reply.body
 
 
-def count_busy_kernels(site: Site, ports: Ports) -> int | None:
-    """How many kernels compute now, over all notebooks; None when that could not be found out in short time."""
+def count_busy_kernels(site: Site, jobs: list[dict[str, Any]]) -> int | None:
+    """How many kernels compute now in these notebooks; None when that could not be found out in short time."""
     headers = site.hub_headers()
+    running = [job for job in jobs if job["kind"] == "notebook" and job["address"] is not None]
+
+    def ask(job: dict[str, Any]) -> Reply:
+        return call("GET", job["address"]["port"], _kernels_path(site, job), headers, None, COUNT_TIMEOUT_S)
+
     try:
-        users = call("GET", ports.hub, f"{site.base_path}hub/api/users?state=ready", headers, None, 2.0)
-        if not users.is_ok or site.settings.tls is not None or site.endpoint.host != LOOPBACK:
-            return None
-        urls = [server["url"] for user in users.body for server in user["servers"].values() if server["ready"]]
         with ThreadPoolExecutor(max_workers=8) as pool:
-            replies = list(
-                pool.map(
-                    lambda url: call("GET", ports.public, f"{url}api/kernels", headers, None, COUNT_TIMEOUT_S), urls
-                )
-            )
+            replies = list(pool.map(ask, running))
     except NotAnswering:
         return None
     if not all(reply.is_ok for reply in replies):
         return None
     kernels = [kernel for reply in replies for kernel in reply.body]
     return len([kernel for kernel in kernels if kernel["execution_state"] == "busy"])
+
+
+def _kernels_path(site: Site, job: dict[str, Any]) -> str:
+    """Where the notebook's own server lists its kernels, in JupyterHub's spelling of names."""
+    server = f"{quote(job['name'], safe='@~')}/" if job["name"] else ""
+    return f"{site.base_path}user/{quote(job['owner'], safe='@~')}/{server}api/kernels"

@@ -35,6 +35,8 @@ def ensure_state(site: Site) -> None:
             raise CannotStart(f"The disk of {root} is full ({free >> 20} MiB left): make room, or move `state_dir`.")
         _write_something(site.paths.run / ".probe")
         ensure_key_files(site.paths)
+        if site.settings.hub_database is None:
+            _ensure_private(site.paths.hub_sqlite)
     except KeyFileError as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
@@ -48,6 +50,15 @@ def _write_something(path: Path) -> None:
     finally:
         os.close(descriptor)
         path.unlink()
+
+
+def _ensure_private(path: Path) -> None:
+    """The file exists and is its owner's alone: whoever makes it later would make it readable by others."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def _explain(root: Path, error: OSError) -> str:
