@@ -9,6 +9,7 @@ from jupyter_server.utils import url_path_join
 
 from sampan._api import read_session
 from sampan.lab.activity import ActivityReporter
+from sampan.lab.first import FIRST_URL, FirstHandler
 from sampan.lab.sidebar import ClusterHandler
 from sampan.lab.sockets import DashboardHandler, SidebarDashboardHandler
 from sampan.lab.status import KeepHandler, StatusHandler, make_reader, work_url
@@ -33,6 +34,7 @@ def load(server: Any) -> None:
     server.web_app.add_handlers(
         ".*$",
         [
+            (url_path_join(base, FIRST_URL), FirstHandler),
             (url_path_join(base, "sampan/status"), StatusHandler, asking),
             (url_path_join(base, "sampan/keep"), KeepHandler, asking),
             (url_path_join(base, r"sampan/([\w.-]+)/(.*)"), DashboardHandler, {"session": session}),

@@ -14,6 +14,8 @@ from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from traitlets import Instance
 from traitlets.config import Config
 
+from sampan.lab import first
+
 EXTENSIONS = {
     "jupyterhub": True,
     "jupyterlab": True,
@@ -59,6 +61,8 @@ def make_config() -> Config:
     config.ServerApp.root_dir = os.environ.get("JUPYTERHUB_ROOT_DIR") or str(Path.cwd())
     shell = os.environ.get("SHELL") or shutil.which("bash") or "/bin/sh"
     config.ServerApp.terminado_settings = {"shell_command": [shell]}  # a login shell would put its own PATH first
+    if first.is_first():
+        config.ServerApp.default_url = first.FIRST_URL
     config.KernelManager.transport = "ipc"  # TCP would show a kernel's output to everybody on this machine
     config.MappingKernelManager.untracked_message_types = [
         *MappingKernelManager.untracked_message_types.default(),

@@ -32,6 +32,8 @@ class SpecRules:
     environments: Mapping[str, Environment]
     uid: int
     default_folder: str
+    first_logins: Path | None = None
+    """Where notebooks keep a mark per person who was shown the examples. None: nobody is shown any."""
     homes: Path | None = None
     """Where several people share one system user: the folder of their own ones. None: the system user's is theirs."""
 
@@ -75,6 +77,8 @@ def make_spec(job: Job, rules: SpecRules) -> JobSpec:
     variables = dict(environment.variables) if environment is not None else {}
     variables.update(job.options.get("env", {}))
     variables["SAMPAN_JOB"] = job.id
+    if rules.first_logins is not None and job.kind is Kind.NOTEBOOK:
+        variables["SAMPAN_FIRST_LOGINS"] = str(rules.first_logins)
     home = rules.home_of(job.owner)
     if home is not None:
         variables["HOME"] = str(home)

@@ -92,6 +92,7 @@ def make_context(
         uid=os.getuid(),
         default_folder=str(_default_folder(settings)),
         homes=_homes(settings),
+        first_logins=paths.first_logins.resolve() if settings.profile == "laptop" else None,
     )
     own_ports = read_own_ports(paths.run / "ports.json", bind_endpoint(settings).port, port)
     hub_users = HubUsers(_hub_api(settings, own_ports.hub))

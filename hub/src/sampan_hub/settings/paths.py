@@ -37,6 +37,11 @@ class StatePaths:
         return self.root / "jobs"
 
     @property
+    def first_logins(self) -> Path:
+        """One mark per person who has been shown the examples."""
+        return self.root / "first-logins"
+
+    @property
     def hub_sqlite(self) -> Path:
         return self.root / "hub.sqlite"
 
