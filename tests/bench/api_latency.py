@@ -94,7 +94,7 @@ async def asker(site: MockSite, path: str, *count: str) -> AsyncIterator[list[fl
     try:
         yield answers
     finally:
-        printed, _ = await process.communicate()
+        printed, _ = await process.communicate(b"")  # its end tells it to stop
     assert process.returncode == 0, f"the asker of {path} ended with {process.returncode}"
     answers += json.loads(printed)
 

@@ -278,6 +278,7 @@ class Report:
     """What a class was like."""
 
     opened_s: list[float] = field(default_factory=list)
+    in_browser_s: float = 0.0
     results_s: list[float] = field(default_factory=list)
     memory_bytes: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -293,6 +294,7 @@ class Report:
         return "\n".join(
             [
                 f"students with the lesson open: {len(self.opened_s)} ({spread(self.opened_s)})",
+                f"the same in a real browser:    {self.in_browser_s:.1f} s",
                 f"results from a cluster each:   {len(self.results_s)} ({spread(self.results_s)})",
                 f"memory of everything at most:  {self.memory_bytes / MIB:,.0f} MiB",
                 f"answers 429:                   {self.statuses[429]}",

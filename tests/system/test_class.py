@@ -38,7 +38,8 @@ async def run_lesson(room: Classroom, students: list[Student]) -> Report:
     async with asyncio.timeout(PATIENCE_S):
         opening = [in_browser(room, students[0]), *(student.open_lesson() for student in students[1:])]
         report.failures += await everybody(opening, names, "open the lesson")
-    report.opened_s = [student.times.file_open for student in students if student.times.file_open]
+    report.in_browser_s = students[0].times.file_open
+    report.opened_s = [student.times.file_open for student in students[1:] if student.times.file_open]
     computing = [student.compute(number, PATIENCE_S) for number, student in enumerate(students)]
     report.failures += await everybody(computing, names, "compute")
     report.results_s = [student.times.result for student in students if student.times.result]
