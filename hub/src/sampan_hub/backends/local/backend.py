@@ -68,6 +68,11 @@ class LocalBackend:
         """Which processes with imports done there are, and whether each can be asked now."""
         return {} if self._forks is None else self._forks.states()
 
+    def close(self) -> None:
+        """End the processes with imports done, as the end of this process does; jobs go on."""
+        if self._forks is not None:
+            self._forks.close()
+
     def describe(self) -> str:
         """How jobs are held together and limited here, in one sentence for administrators."""
         return containment.describe(self._group_parent)

@@ -30,6 +30,9 @@ MOST_SERVERS = 6
 """Each holds 60 to 80 MiB. The one that was not used for the longest time goes first."""
 TRY_AGAIN_S = 300.0
 """After a failed start: an environment without our client will not have one a second later."""
+PATIENCE_S = 5.0
+"""How long jobs wait for a fork server that does not answer before they are started afresh."""
+END_S = 2.0
 MESSAGE_BYTES = 1024
 ROOM = "SAMPAN_ROOM"
 ROOM_BYTES = 1 << 14
@@ -108,18 +111,25 @@ class ForkServer:
     def launch(self, root: Path, job_ids: Sequence[str], deadline_s: float) -> Mapping[str, str | None]:
         """As `launcher.launch`. What has no answer when it returns may or may not have been started."""
         self.used_at_s = time.monotonic()
+        answer_by_s = min(deadline_s, time.clock_gettime(time.CLOCK_BOOTTIME) + PATIENCE_S)
         request = {"root": str(root), "keys": list(job_ids), "deadline": deadline_s}
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
                 socket.send_fds(self._control, [b"."], [theirs.fileno()])
+            ours.settimeout(PATIENCE_S)
             ours.sendall(json.dumps(request).encode())
             ours.shutdown(socket.SHUT_WR)
-            return parse_answers(_read_until(ours, deadline_s))
+            return parse_answers(_read_until(ours, answer_by_s))
 
     def close(self) -> None:
         """It ends by itself: nobody can ask it any more. Its jobs are not its children and go on."""
         self._control.close()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _read_until(connection: socket.socket, deadline_s: float) -> bytes:
@@ -169,9 +179,9 @@ class ForkServers:
         """Called again and again: servers for such jobs come to run, one after the other to leave room for others."""
         for spec in specs:
             origin = find_origin(spec)
-            if origin is not None and self._find(origin, spec["env"].get("HOME", ""), is_wanted=True) is None:
-                if origin in self._servers:
-                    return
+            is_ready = origin is None or self._find(origin, spec["env"].get("HOME", ""), is_wanted=True) is not None
+            if not is_ready and origin in self._servers:
+                return  # it imports now
 
     def _ensure(self, spec: Spec) -> ForkServer | None:
         """The server for such jobs, if it can be asked now; one is started when such jobs come for the second time."""
@@ -198,6 +208,13 @@ class ForkServers:
         """Every server there is, and whether it can be asked now."""
         with self._turn:
             return {origin: server.is_ready() for origin, server in self._servers.items()}
+
+    def close(self) -> None:
+        """Every server ends; the next job starts anew."""
+        with self._turn:
+            for server in self._servers.values():
+                server.close()
+            self._servers.clear()
 
     def _assign(self, specs: Mapping[str, Spec]) -> list[tuple[ForkServer, list[str]]]:
         groups: dict[int, tuple[ForkServer, list[str]]] = {}
