@@ -32,7 +32,7 @@ def build() -> None:
     """Install, compile, test, bundle, record. Raises CalledProcessError where a step fails."""
     # Not `npm ci`: that refuses a lock without the bundler's binaries for all the platforms nobody builds on.
     run("npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund")
-    shutil.rmtree(HERE / "lib", ignore_errors=True)
+    shutil.rmtree(HERE / "build", ignore_errors=True)
     run("npm", "run", "--silent", "build")
     run("npm", "run", "--silent", "test")
     shutil.rmtree(BUILT, ignore_errors=True)

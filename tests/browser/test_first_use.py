@@ -36,8 +36,10 @@ def test_link_size_lab_cells_cluster_stop(page: Page, installation: Installation
     expect(page.get_by_role("button", name=re.compile("start", re.I))).to_be_visible()
     page.screenshot(path=screenshots / "1-choose-size.png")
 
-    # A server starts, and JupyterLab is there.
+    # A server starts, and JupyterLab is there, with the first notebook open.
     page.get_by_role("button", name=re.compile("start", re.I)).click()
+    expect(page.locator(".lm-TabBar-tab", has_text="start.ipynb")).to_be_visible(timeout=START_MS)
+    page.goto(f"{page.url.partition('/lab')[0]}/lab?reset")
     launcher = page.locator(".jp-LauncherCard[data-category='Notebook']").first
     expect(launcher).to_be_visible(timeout=START_MS)
     page.screenshot(path=screenshots / "2-jupyterlab.png")

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { failures, standing } from '../lib/decide.js';
-import { caption, label, price } from '../lib/words.js';
+import { failures, standing } from '../build/decide.js';
+import { caption, label, price } from '../build/words.js';
 
 const SESSION = {
   jobs: 3, cores_milli: 2500, memory_bytes: 3 * 2 ** 29, gpus: 0,
