@@ -12,7 +12,17 @@ from sampan_hub.backends.fake import FakeBackend
 from sampan_hub.jobs.keys import make_instance_id
 from sampan_hub.jobs.model import Exit, Resources
 from tests.contract.local_jobs import SMALL, LocalJobs, find, make_spec
+from tests.support.fork_environment import ForkEnvironment
 
+WAIT_TO_END = """
+import os, pathlib, sys, time
+assert "imported" in sys.modules, "it was not forked"
+print("up", flush=True)
+code = pathlib.Path("{folder}", os.environ["SAMPAN_JOB"])
+while not code.exists():
+    time.sleep(0.02)
+sys.exit(int(code.read_text()))
+"""
 TOTAL = Resources(cores_milli=8000, memory_bytes=1 << 33)
 
 
@@ -62,6 +72,33 @@ class LocalRig:
 
     async def close(self) -> None:
         await self._jobs.close()
+
+
+class ForkRig(LocalRig):
+    """The same, forked from a process that has imported everything (here: next to nothing)."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        super().__init__(tmp_path)
+        self._environment = ForkEnvironment(tmp_path / "environment")
+        prepared = [(self._environment.argv, self._environment.variables)]
+        self._jobs.options.update(fork=True, prepared=prepared)
+        self.backend = self._jobs.reopen()
+
+    def spec(self, resources: Resources = SMALL) -> JobSpec:
+        variables = self._environment.running(WAIT_TO_END.format(folder=self._exits))
+        return self._jobs.spec(self._environment.argv, env=variables, resources=resources)
+
+    async def until_ready(self) -> None:
+        """Until jobs are forked; before that they are started afresh."""
+        deadline = time.monotonic() + 30
+        while not any(self._jobs.backend.fork_servers.values()):
+            assert time.monotonic() < deadline, "the fork server is not ready"
+            await self.backend.observe()
+            await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        await super().close()
+        self._jobs.backend.close()
 
 
 class FakeRig:
