@@ -90,7 +90,7 @@ def start_cluster(name: str, workers: int) -> str:
     )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 async def test_yesterdays_backup_restored_under_running_jobs(make: Callable[..., Installation]) -> None:
     site = make("site", ROOM)
     await asyncio.to_thread(site.start)

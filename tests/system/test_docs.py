@@ -1,6 +1,6 @@
 """Every command that the documentation shows, executed: the reader's folder is a clone, the installation a real one.
 
-A fence's language decides. `sh`: run in order, as a reader would. `python`: run in a notebook's kernel. `yaml`: settings
+A fence's language decides. `sh`: run in order, as a reader would. `python`: run in a kernel. `yaml`: settings
 that Sampan accepts. `text`: shown only. Anything else is refused, so that nothing escapes by a new tag.
 """
 
@@ -65,7 +65,7 @@ class Reader:
         self.environment["USER"] = getpass.getuser()
 
     def get_clone(self) -> Installation:
-        """A clone beside a ready `.venv`, its settings with a port of its own. (A cold `make up` is tried elsewhere.)"""
+        """A clone beside a ready `.venv`, with a port of its own (a cold `make up` is tried elsewhere)."""
         subprocess.run(["git", "clone", "--quiet", ROOT, self.clone], check=True, timeout=60)
         (self.clone / ".venv").symlink_to(sys.prefix)
         self.site = Installation(self.clone)
@@ -109,45 +109,43 @@ def test_make_up_is_what_is_done_for_it_here() -> None:
     assert recipe[1] == "exec $(bin)/sampan up"
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_fence_is_of_a_known_kind(page: str) -> None:
-    fences = read_fences(page)
+@pytest.mark.parametrize("name", PAGES)
+def test_every_fence_is_of_a_known_kind(name: str) -> None:
+    fences = read_fences(name)
     assert fences
-    assert (ROOT / page).read_text().count("```") == 2 * len(fences), "a fence that was not understood"
+    assert (ROOT / name).read_text().count("```") == 2 * len(fences), "a fence that was not understood"
     assert [fence for fence in fences if fence.tag not in KNOWN] == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/index.md"])
-def test_every_link_and_picture_is_there(page: str) -> None:
-    text = (ROOT / page).read_text()
+@pytest.mark.parametrize("name", [*PAGES, "docs/index.md"])
+def test_every_link_and_picture_is_there(name: str) -> None:
+    text = (ROOT / name).read_text()
     targets = [match for match in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in match]
-    missing = [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
+    missing = [target for target in targets if not (ROOT / name).parent.joinpath(target).exists()]
     assert missing == []
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", PAGES)
-def test_every_command(page: str, reader: Reader) -> None:
-    fences = read_fences(page, "sh")
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command(name: str, reader: Reader) -> None:
+    fences = read_fences(name, "sh")
     assert fences
     if not any(SERVE in fence.text for fence in fences[:1]):
         reader.get_clone().start()  # operations begin where the first steps ended
     for fence in fences:
-        if fence.text.startswith("sampan down\nmake up"):
-            assert reader.site is not None
         reader.do(fence)
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("page", ["README.md", "docs/first-steps.md"])
-async def test_every_cell(page: str, tmp_path: Path) -> None:
-    fences = read_fences(page, "python")
+@pytest.mark.parametrize("name", ["README.md", "docs/first-steps.md"])
+async def test_every_cell(name: str, tmp_path: Path) -> None:
+    fences = read_fences(name, "python")
     assert fences
     with running_server(tmp_path) as server:
         async with aiohttp.ClientSession() as http:
             kernel = await Kernel.start(http, server.url, server.token)
             results = [(await kernel.execute(fence.text, 90)).checked() for fence in fences]
-    if page == "docs/first-steps.md":
+    if name == "docs/first-steps.md":
         assert results[0].value == "5050"
 
 
