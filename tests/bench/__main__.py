@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -54,6 +55,7 @@ def first_line(error: Exception) -> str:
 
 def main() -> int:
     """Measures, writes CSV after each row, renders the page. 1: a row could not be measured."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started is ended also then
     only = os.environ.get("BENCH_ONLY", "")
     repeat = int(os.environ.get("BENCH_REPEAT", REPEAT))
     chosen = tuple(only.split(",")) if only else NAMES

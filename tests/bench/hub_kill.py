@@ -66,7 +66,7 @@ def _lines(recorder: Recorder, problem: str) -> list[Line]:
 
 def restart_ours(site: MockSite) -> None:
     site.kill("hub")
-    site.start("hub")
+    site.launch("hub")
 
 
 def restart_plain(plain: PlainHub) -> None:
@@ -78,13 +78,11 @@ async def kill_and_record(recorder: Recorder, label: str, hub: HubClient, restar
     """Kill and start again once, with a person who keeps asking for their notebook."""
     async with asking(f"{hub.url}/user/{user_names(1)[0]}/api/status") as probe:
         begun_s = time.monotonic()
-        restarting = asyncio.create_task(asyncio.to_thread(restart))
-        await asyncio.sleep(PROBE_S)  # the kill is the first that the thread does
+        await asyncio.to_thread(restart)
         while not await hub.answers():
             await asyncio.sleep(PROBE_S)
             assert time.monotonic() < begun_s + 120, "the hub does not come back"
         recorder.add(f"{label}: back", time.monotonic() - begun_s)
-        await restarting
         await asyncio.sleep(SETTLED_S)
     recorder.add(f"{label}: down", probe.down_s)
 
