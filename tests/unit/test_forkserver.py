@@ -243,20 +243,30 @@ async def test_a_server_that_was_killed_costs_a_fresh_start_and_comes_back(rig: 
     assert await rig.run(IS_FORKED) == "forked"
 
 
-async def test_a_server_that_hangs_delays_a_job_and_never_starts_it_twice(
+async def test_a_server_that_hangs_costs_a_job_its_patience_and_is_replaced(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sampan_hub.backends.local.forking.PATIENCE_S", 0.3)
+    monkeypatch.setattr("sampan_hub.backends.local.fork_server.PATIENCE_S", 0.2)
     (server,) = rig.server_pids()
     os.kill(server, signal.SIGSTOP)
-    job_id = await rig.start(IS_FORKED + "; sys.stdout.flush()\nimport time\nwhile True: time.sleep(1)")
-    await rig.jobs.until_output(job_id, "fresh")
-    before = set(psutil.Process(server).children())
-    os.kill(server, signal.SIGCONT)
-    await until(lambda: not set(psutil.Process(server).children()) - before, "the late request is done with")
-    assert await rig.run(IS_FORKED) == "forked"  # after the late request, in order
-    assert len(processes_of(job_id)) == 1
-    assert (await rig.jobs.backend.read_log(job_id, 9)).lines == ("fresh",)
+    assert await rig.run(IS_FORKED) == "fresh"
+    await until(lambda: not psutil.pid_exists(server), "the server that hung is gone")
+    monkeypatch.undo()
+    await rig.until_ready()
+    assert await rig.run(IS_FORKED) == "forked"
+
+
+async def test_a_job_asked_of_a_server_and_started_beside_it_starts_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan_hub.backends.local.fork_server.PATIENCE_S", 0.0)
+    monkeypatch.setattr("sampan_hub.backends.local.fork_server.PATIENCE_PER_JOB_S", 0.0)
+    code = "import os, time\nos.write(1, b'up\\n')\nwhile True: time.sleep(1)"
+    job_ids = [await rig.start(code) for _ in range(3)]  # nobody waits for the answer: both ways go on
+    for job_id in job_ids:
+        await rig.jobs.until_output(job_id, "up")
+        assert len(processes_of(job_id)) == 1
+        assert (await rig.jobs.backend.read_log(job_id, 9)).lines == ("up",)
 
 
 @pytest.mark.parametrize(

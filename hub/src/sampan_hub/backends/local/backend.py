@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sampan_hub.backends.base import BackendError, Capacity, JobSpec, Listing, LogTail, Phase, Submitted
 from sampan_hub.backends.local import containment, folders, listeners, logs, records, stopping
-from sampan_hub.backends.local.forking import ForkServers, Origin
+from sampan_hub.backends.local.fork_server import Origin
+from sampan_hub.backends.local.forking import ForkServers
 from sampan_hub.backends.local.listing import Lister, Look
 from sampan_hub.backends.local.shim.files import UnreadableRecord
 from sampan_hub.backends.local.submitting import Submitter, make_environment, start_afresh, withdraw

@@ -6,145 +6,24 @@ has an end of, and ends when this process does, however that happens. Whatever i
 
 from __future__ import annotations
 
-import json
 import logging
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sampan_hub.backends.base import BackendError
-from sampan_hub.backends.local.launcher import SHIM, launch, parse_answers
-from sampan_hub.backends.local.shim.becoming import shared
-from sampan_hub.backends.local.shim.serve import READY, STALE
+from sampan_hub.backends.local.fork_server import ForkServer, Origin, Spec, find_origin
+from sampan_hub.backends.local.launcher import launch
 
 log = logging.getLogger(__name__)
 
-MODULES = ("sampan.notebook", "sampan.worker")
 MOST_SERVERS = 6
-"""Each holds 60 to 80 MiB. The one that was not used for the longest time goes first."""
+"""Each holds 40 to 70 MiB. The one that was not used for the longest time goes first."""
+MOST_REMEMBERED = 1000
 TRY_AGAIN_S = 300.0
 """After a failed start: an environment without our client will not have one a second later."""
-PATIENCE_S = 5.0
-"""How long jobs wait for a fork server that does not answer before they are started afresh."""
-END_S = 2.0
-MESSAGE_BYTES = 1024
-ROOM = "SAMPAN_ROOM"
-ROOM_BYTES = 1 << 14
-"""Where forked jobs show their own variables to `ps`: the place is as large as it was when the server started."""
-
-Spec = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What must be equal in two jobs so that one process can fork both."""
-
-    interpreter: str
-    module: str
-    environment: frozenset[tuple[str, str]]
-
-
-def find_origin(spec: Spec) -> Origin | None:
-    """The fork server this job belongs to; None for programs of another form."""
-    match spec["argv"]:
-        case [str(interpreter), "-m", str(module)] if module in MODULES:
-            return Origin(interpreter, module, frozenset(shared(spec["env"]).items()))
-    return None
-
-
-class ForkServer:
-    """One such process, started here, and this process's end of its socket."""
-
-    def __init__(self, origin: Origin, home: str) -> None:
-        """Raises OSError when the interpreter cannot be run."""
-        self.origin = origin
-        self.used_at_s = time.monotonic()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.setblocking(False)
-        self._last_message = b""
-        try:
-            self._process = subprocess.Popen(
-                [origin.interpreter, str(SHIM), origin.module],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**dict(origin.environment), "HOME": home, ROOM: "." * ROOM_BYTES},
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError:
-            self._control.close()
-            raise
-        finally:
-            theirs.close()
-
-    @property
-    def pid(self) -> int:
-        return int(self._process.pid)
-
-    def is_ready(self) -> bool:
-        """Whether its imports are done, nothing of them has changed, and it can be asked."""
-        with suppress(BlockingIOError, ConnectionError):
-            while message := self._control.recv(MESSAGE_BYTES):
-                self._last_message = message
-        return self._last_message == READY and self._process.poll() is None
-
-    def has_ended(self) -> bool:
-        """Whether it serves no more and will not."""
-        return self._last_message == STALE or self._process.poll() is not None
-
-    @property
-    def has_served(self) -> bool:
-        """Whether it was ever ready: then another one will be too."""
-        return self._last_message in (READY, STALE)
-
-    def why_not(self) -> str:
-        """What kept it from becoming ready, in its own words."""
-        return self._last_message.decode("utf-8", "replace") or "it ended while it imported"
-
-    def launch(self, root: Path, job_ids: Sequence[str], deadline_s: float) -> Mapping[str, str | None]:
-        """As `launcher.launch`. What has no answer when it returns may or may not have been started."""
-        self.used_at_s = time.monotonic()
-        answer_by_s = min(deadline_s, time.clock_gettime(time.CLOCK_BOOTTIME) + PATIENCE_S)
-        request = {"root": str(root), "keys": list(job_ids), "deadline": deadline_s}
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
-                socket.send_fds(self._control, [b"."], [theirs.fileno()])
-            ours.settimeout(PATIENCE_S)
-            ours.sendall(json.dumps(request).encode())
-            ours.shutdown(socket.SHUT_WR)
-            return parse_answers(_read_until(ours, answer_by_s))
-
-    def close(self) -> None:
-        """It ends by itself: nobody can ask it any more. Its jobs are not its children and go on."""
-        self._control.close()
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-def _read_until(connection: socket.socket, deadline_s: float) -> bytes:
-    """Everything that comes before the other side closes, or before the deadline."""
-    pieces: list[bytes] = []
-    while (left_s := deadline_s - time.clock_gettime(time.CLOCK_BOOTTIME)) > 0:
-        connection.settimeout(left_s)
-        try:
-            piece = connection.recv(1 << 16)
-        except TimeoutError:
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 @dataclass
@@ -167,7 +46,9 @@ class ForkServers:
             try:
                 answers.update(server.launch(root, job_ids, deadline_s))
             except (OSError, ValueError) as error:
-                log.warning("the fork server %d does not answer (%s): its jobs are started afresh", server.pid, error)
+                log.warning("fork server %d does not take requests: %s", server.pid, error)
+            if not answers.keys() >= set(job_ids):
+                self._give_up(server)
             self._ensure(specs[job_ids[0]])  # another one, if what it imported has changed
         left_s = deadline_s - time.clock_gettime(time.CLOCK_BOOTTIME)
         rest = [job_id for job_id in specs if job_id not in answers]
@@ -189,6 +70,8 @@ class ForkServers:
         if origin is None:
             return None
         is_wanted = origin in self._seen
+        if len(self._seen) >= MOST_REMEMBERED:
+            self._seen.clear()
         self._seen.add(origin)
         return self._find(origin, spec["env"].get("HOME", ""), is_wanted=is_wanted)
 
@@ -233,6 +116,13 @@ class ForkServers:
         except OSError:
             self._not_before_s[origin] = time.monotonic() + TRY_AGAIN_S  # its jobs fail by themselves and say why
 
+    def _give_up(self, server: ForkServer) -> None:
+        with self._turn:
+            if self._servers.get(server.origin) is server:
+                log.warning("fork server %d left jobs without an answer: it is replaced", server.pid)
+                del self._servers[server.origin]
+                server.close()
+
     def _bury(self, server: ForkServer) -> None:
         self._servers.pop(server.origin, None)
         server.close()
@@ -240,8 +130,5 @@ class ForkServers:
             return
         self._not_before_s[server.origin] = time.monotonic() + TRY_AGAIN_S
         log.info(
-            "no fork server for %s -m %s (%s): its jobs are started afresh",
-            server.origin.interpreter,
-            server.origin.module,
-            server.why_not(),
+            "no fork server for %s -m %s (%s): its jobs are started afresh", *server.origin.program, server.why_not()
         )
