@@ -27,6 +27,7 @@ currency: EUR
 sizes:
   small: {cores: 1, memory: 512MiB, price_per_hour: 0.5}
 """
+STATUS = re.compile("/sampan/status")
 OURS = re.compile(r"sampan", re.IGNORECASE)
 
 
@@ -65,7 +66,7 @@ class Lab:
         path = f"/user/{self.name}/lab/api/settings/@jupyterlab/apputils-extension:themes"
         assert self.person.call("PUT", path, theme)[0] == 204
         self.page.reload()
-        expect(self.page.locator("body[data-jp-theme-light=false]")).to_be_visible(timeout=30_000)
+        expect(self.page.locator("body[data-jp-theme-light=false]")).to_be_attached(timeout=30_000)
         expect(self.item).to_have_text(re.compile(r"\d"), timeout=START_MS)
 
     def check_console(self) -> None:
@@ -149,7 +150,7 @@ def lose_a_worker(lab: Lab) -> None:
     os.kill(victim.pid, signal.SIGKILL)
     notice = lab.notice("ended:")
     expect(notice).to_be_visible(timeout=NEWS_MS)
-    expect(notice).to_contain_text(re.compile(r"Worker .* of the cluster .* ended: .*9|SIGKILL|killed", re.IGNORECASE))
+    expect(notice).to_contain_text(re.compile(r"^Worker cluster-.* ended: .*killed", re.IGNORECASE))
     lab.person.shot("lab-worker-lost")
     with lab.page.context.expect_page() as opened:
         notice.get_by_role("button", name="My work").click()
@@ -160,11 +161,11 @@ def lose_a_worker(lab: Lab) -> None:
 def keep_an_idle_notebook(lab: Lab) -> None:
     """The end is told while it is near (the time left is made up); Keep reaches the service and ends the notice."""
     before = notebook_of(lab)["busy_at"]
-    lab.page.route("**/sampan/status", lambda route: answer_with(route, idle_in_s=290))
+    lab.page.route(STATUS, lambda route: answer_with(route, idle_in_s=290))
     notice = lab.notice("This notebook is stopped at")
     expect(notice).to_be_visible(timeout=NEWS_MS)
     lab.person.shot("lab-idle-end")
-    lab.page.unroute("**/sampan/status")
+    lab.page.unroute(STATUS)
     notice.get_by_role("button", name="Keep").click()
     expect(notice).to_have_count(0, timeout=NEWS_MS)
     wait_until(lambda: notebook_of(lab)["busy_at"] != before, 10, "the service counts the notebook as used")
@@ -172,10 +173,10 @@ def keep_an_idle_notebook(lab: Lab) -> None:
 
 def lose_the_service(lab: Lab) -> None:
     """A service that is away for a while is told, and its return."""
-    lab.page.route("**/sampan/status", lambda route: answer_with(route, unreachable_s=20))
+    lab.page.route(STATUS, lambda route: answer_with(route, unreachable_s=20))
     expect(lab.notice("The compute service does not answer")).to_be_visible(timeout=NEWS_MS)
     lab.person.shot("lab-service-away")
-    lab.page.unroute("**/sampan/status")
+    lab.page.unroute(STATUS)
     expect(lab.notice("The compute service is back")).to_be_visible(timeout=NEWS_MS)
     expect(lab.notice("The compute service does not answer")).to_have_count(0)
 

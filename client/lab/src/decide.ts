@@ -65,6 +65,6 @@ function describe(group: readonly IFailure[]): INotice {
   const first = group[0] as IFailure;
   const kind = first.kind.charAt(0).toUpperCase() + first.kind.slice(1);
   const who = group.length === 1 ? `${kind} ${first.name}`.trim() : count(group.length, first.kind);
-  const where = first.cluster === null ? '' : ` of the cluster ${first.cluster}`;
+  const where = first.cluster === null || who.includes(first.cluster) ? '' : ` of the cluster ${first.cluster}`;
   return { key: `failed ${first.id}`, tone: 'error', text: `${who}${where} ended: ${first.text}`, action: 'work' };
 }

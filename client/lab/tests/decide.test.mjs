@@ -12,7 +12,7 @@ const QUIET = { session: SESSION, unreachable_s: null, idle_in_s: null };
 const NOON = new Date(2026, 4, 4, 12, 0);
 
 function failure(id, text = 'Used 2 GiB of 1 GiB.') {
-  return { id, kind: 'worker', name: `calc-${id}`, cluster: 'calc', text, at: '2026-05-04T10:00:00Z' };
+  return { id, kind: 'worker', name: `w-${id}`, cluster: 'calc', text, at: '2026-05-04T10:00:00Z' };
 }
 
 test('the label shows the price where there is one, else what is in use', () => {
@@ -50,7 +50,10 @@ test('failures that are alike are one notice, known ones none', () => {
   const status = { ...QUIET, session: { ...SESSION, failures: [failure('1'), failure('2'), failure('3', 'Gone.')] } };
   assert.deepEqual(failures(status, new Set(['9'])).map(n => n.text), [
     '2 workers of the cluster calc ended: Used 2 GiB of 1 GiB.',
-    'Worker calc-3 of the cluster calc ended: Gone.'
+    'Worker w-3 of the cluster calc ended: Gone.'
   ]);
   assert.deepEqual(failures(status, new Set(['1', '2', '3'])), []);
+  const named = { ...failure('4'), name: 'calc-4' };
+  const [notice] = failures({ ...QUIET, session: { ...SESSION, failures: [named] } }, new Set());
+  assert.equal(notice.text, 'Worker calc-4 ended: Used 2 GiB of 1 GiB.');
 });
