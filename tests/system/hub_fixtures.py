@@ -119,7 +119,7 @@ class Site:
 
     def _argv(self, name: str) -> list[str]:
         if name == "hub":
-            return [sys.executable, "-P", "-m", "jupyterhub", "-f", str(HUB_CONFIG)]
+            return [sys.executable, "-P", "-m", "sampan_hub.identity", "-f", str(HUB_CONFIG)]
         if name == "service":
             return [sys.executable, "-P", "-m", "sampan_hub.service", "--port", str(self.ports["service"])]
         tls = ["--ssl-cert=certificate.pem", "--ssl-key=key.pem"] if self.scheme == "https" else []

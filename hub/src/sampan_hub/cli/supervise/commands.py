@@ -44,7 +44,7 @@ def make_commands(site: Site, ports: Ports, node: Path, proxy_script: Path, prox
         ),
         Command(
             "hub",
-            (sys.executable, "-P", "-m", "jupyterhub", "-f", str(find_hub_config())),
+            (sys.executable, "-P", "-m", "sampan_hub.identity", "-f", str(find_hub_config())),
             ports.hub,
             f"{base}hub/health",
         ),
