@@ -165,9 +165,10 @@ class StandIn:
         return 200, {}
 
     def get_offers(self, *_: Any) -> dict[str, Any]:
+        free = None if self.free is None else max(0, self.free - len(self.live()))
         sizes = [
             {"name": name, "cores_milli": cores, "memory_bytes": memory, "gpus": 0, "allowed_now": self.allowed(),
-             "price_micros_per_hour": 20_000, "free_now": self.free}
+             "price_micros_per_hour": 20_000, "free_now": free}
             for name, (cores, memory) in SIZES.items()
         ]  # fmt: skip
         return {"sizes": sizes, "default_size": "small", "currency": "EUR", "paused": None}

@@ -15,7 +15,19 @@ import sampan
 from sampan import EnvironmentDiffers, NotAccepted, Refused, SampanError, ServiceUnavailable, rundir
 from sampan._api import read_session
 from sampan.errors import make_error
-from sampan.host.decide import Activity, Brake, Ended, IdleClock, choose_to_retire, plan_changes, read_ended
+from sampan.host.adapting import Adapting
+from sampan.host.decide import (
+    Activity,
+    Brake,
+    Ended,
+    IdleClock,
+    allowed_workers,
+    choose_to_retire,
+    count_holding,
+    is_arriving,
+    plan_changes,
+    read_ended,
+)
 from sampan.host.options import Options, make_submit_request, read_options
 from sampan.parity import compare
 from sampan.report import describe_waiting, make_quote
@@ -224,3 +236,71 @@ def test_half_a_session_says_what_is_missing() -> None:
     assert read_session({}) is None
     with pytest.raises(SampanError, match="SAMPAN_JOB_DIR"):
         read_session({"SAMPAN_SERVICE": "http://x", "SAMPAN_JOB": "j", "SAMPAN_CREDENTIAL_FILE": "/f"})
+
+
+def test_what_one_may_have_is_bounded_by_limits_and_room() -> None:
+    sizes = [{"name": "small", "allowed_now": 7, "free_now": 3}, {"name": "big", "allowed_now": 2, "free_now": None}]
+    offers = {"default_size": "small", "sizes": sizes}
+    assert [allowed_workers(offers, size) for size in ("", "small", "big", "gone")] == [3, 3, 2, 0]
+    states = ("accepted", "submitting", "starting", "running", "stopping", "ended")
+    assert count_holding([{"state": state, "lost": False} for state in states]) == 2
+    assert count_holding([{"state": "running", "lost": True}]) == 0
+    assert [state for state in states if is_arriving([{"state": state}])] == ["submitting", "starting"]
+
+
+class AdaptedCluster:
+    """Stands for the workers: remembers the bounds it was given."""
+
+    def __init__(self) -> None:
+        self.last_jobs: list[dict[str, Any]] = []
+        self.maximum = 0
+
+    def adapt(self, *, minimum: int, maximum: int, **_: Any) -> Any:
+        self.maximum = maximum
+        return self
+
+    def stop(self, reason: str) -> None:
+        """As Adaptive's."""
+
+
+async def test_without_a_maximum_what_one_may_have_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.host.adapting.ASK_AGAIN_S", 0.0)
+    small = {"name": "small", "allowed_now": 4, "free_now": 9}
+
+    async def ask_offers() -> dict[str, Any]:
+        return {"default_size": "small", "sizes": [small]}
+
+    cluster: Any = AdaptedCluster()
+    adapting = Adapting(cluster, "", ask_offers)
+    await adapting.begin(0, None)
+    assert cluster.maximum == 4
+    cluster.last_jobs = [{"state": "running", "lost": False}] * 4
+    small["allowed_now"] = 0
+    await adapting.follow()
+    assert (cluster.maximum, adapting.bounds) == (4, (0, 4))
+    small["allowed_now"] = 3  # another cluster of this person ended, or an administrator raised the limit
+    await adapting.follow()
+    assert (cluster.maximum, adapting.bounds) == (7, (0, 7))
+    await adapting.begin(1, 2)
+    await adapting.follow()
+    assert (cluster.maximum, adapting.bounds) == (2, (1, 2))
+
+
+def test_what_killed_sessions_left_is_swept_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rundir, "LOCAL", tmp_path)
+    folders = {
+        name: tmp_path / f"sampan-{os.getuid()}-{name}" for name in ("mine", "killed", "hosted", "elsewhere", "new")
+    }
+    for folder in folders.values():
+        rundir.ensure_private(folder)
+    for name in ("mine", "killed", "hosted", "elsewhere"):
+        rundir.own(folders[name])
+    alive = rundir.read_json(folders["mine"] / "owner.json")
+    assert alive is not None
+    dead = {**alive, "pid_started": alive["pid_started"] - 1}
+    rundir.write_json(folders["killed"] / "owner.json", dead)
+    rundir.write_json(folders["hosted"] / "owner.json", dead)
+    rundir.write_json(rundir.ensure_private(folders["hosted"] / "flights") / "host.json", alive)
+    rundir.write_json(folders["elsewhere"] / "owner.json", {**dead, "machine": "another"})
+    assert rundir.sweep() == [folders["killed"]]
+    assert set(tmp_path.iterdir()) == set(folders.values()) - {folders["killed"]}

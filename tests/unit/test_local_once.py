@@ -25,8 +25,6 @@ from sampan_hub.backends.local.submitting import Submitter
 from tests.contract.local_jobs import LocalJobs, processes_of, until
 from tests.support.small_disk import may_mount, run_as_namespace_root, small_disk
 
-REPOSITORY = Path(__file__).parents[2]
-
 KILLED_SUBMITTER = """
 import asyncio, os, pickle, signal, sys
 from pathlib import Path

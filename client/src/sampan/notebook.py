@@ -20,10 +20,10 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit, urlunsplit
 
+from sampan import rundir
 from sampan._api import read_session
 from sampan._job import Access, Claim, claim_job, job_folder, raise_oom_score, read_bootstrap, report
 from sampan.errors import SampanError
-from sampan.rundir import ensure_private, live_host, session_dir, write_private
 
 OOM_SCORE = 300
 """Kernels inherit it: when memory runs out, they go before the scheduler (a host lowers its own) and the hub (0)."""
@@ -39,14 +39,13 @@ def main() -> int:
         claim = claim_job(read_bootstrap())
         listener = listen(claim.env)
         os.environ.update(make_environment(claim, job_folder(), os.environ, listener.getsockname()[:2]))
-        write_private(credential_file(job_folder()), claim.access.credential.encode())
+        rundir.write_private(credential_file(job_folder()), claim.access.credential.encode())
         runtime = make_runtime_folder()
         try:
             return serve(listener, report_beside(claim.access, listener.getsockname()[:2]))
         finally:
             shutil.rmtree(runtime, ignore_errors=True)
-            if not any(map(live_host, runtime.parent.iterdir())):  # else they are ending, and use it still
-                shutil.rmtree(runtime.parent, ignore_errors=True)
+            rundir.clear(runtime.parent)
     except SampanError as error:
         print(f"sampan.notebook: {error}", file=sys.stderr)
         return 1
@@ -65,7 +64,10 @@ def make_runtime_folder() -> Path:
     session = read_session()
     if session is None:
         raise SampanError("SAMPAN_SERVICE is not set after the claim: start the notebook again")
-    folder = ensure_private(ensure_private(session_dir(session)) / "jupyter")
+    rundir.sweep()
+    own = rundir.ensure_private(rundir.session_dir(session))
+    rundir.own(own)
+    folder = rundir.ensure_private(own / "jupyter")
     os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
     return folder
 

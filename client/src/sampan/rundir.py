@@ -1,6 +1,7 @@
 """The session's runtime folder: where clusters of one notebook keep sockets, logs and their public facts.
 
     /tmp/sampan-<uid>-<12 hex digits>/         0700, one for each notebook session
+      owner.json                               the notebook server's process, by which others see whether it has ended
       <cluster name>/                          0700
         start.json                             what the kernel asked of the host
         host.json                              written once the host is ready: where it is, which process
@@ -18,6 +19,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -47,6 +49,40 @@ def ensure_private(folder: Path) -> Path:
                 f"{folder} is not a private folder of this user: remove it, or ask its owner to"
             ) from None
     return folder
+
+
+def own(folder: Path) -> None:
+    """Record in a session's folder that this process is the one it is for."""
+    write_json(folder / "owner.json", {**_here(), "pid": os.getpid(), "pid_started": start_time(os.getpid())})
+
+
+def sweep() -> list[Path]:
+    """Remove the folders of this user's sessions that ended without doing it themselves (killed, or the host was).
+
+    Left alone: what another machine or container sharing this folder made, what has no owner yet, what a host uses.
+    """
+    removed = []
+    for folder in LOCAL.glob(f"sampan-{os.getuid()}-*"):
+        owner = read_json(folder / "owner.json")
+        if owner is None or folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            continue
+        is_of_here = all(owner.get(name) == value for name, value in _here().items())
+        if is_of_here and not is_alive(owner) and clear(folder):
+            removed.append(folder)
+    return removed
+
+
+def clear(folder: Path) -> bool:
+    """Remove an ended session's folder, unless a cluster's host still runs there: the last one clears it then."""
+    if any(map(live_host, folder.iterdir())):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+def _here() -> dict[str, str]:
+    """Where a pid means what it says: this machine, these pids; an earlier boot's are all gone."""
+    return {"machine": os.uname().nodename, "pids": str(Path("/proc/self/ns/pid").readlink())}
 
 
 def cluster_dir(session: Session, name: str) -> Path:
@@ -97,7 +133,7 @@ def live_host(folder: Path) -> dict[str, Any] | None:
 
 
 def is_alive(host: Mapping[str, Any]) -> bool:
-    """Whether the very process that wrote this `host.json` runs."""
+    """Whether the very process that wrote this record (`host.json`, `owner.json`) runs."""
     return start_time(int(host["pid"])) == int(host["pid_started"])
 
 

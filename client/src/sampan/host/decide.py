@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,26 @@ def choose_to_retire(names: Sequence[str], arrived: Collection[str], preferred: 
     ordered = waiting + [name for name in preferred if name in names]
     ordered += [name for name in reversed(names) if name not in ordered]
     return ordered[:count]
+
+
+def allowed_workers(offers: Mapping[str, Any], size: str) -> int:
+    """How many more workers of this size one may have now: what limits allow, and no more than would start at once."""
+    wanted = size or offers["default_size"]
+    for offer in offers["sizes"]:
+        if offer["name"] == wanted:
+            free = offer.get("free_now")
+            return int(offer["allowed_now"] if free is None else min(offer["allowed_now"], free))
+    return 0
+
+
+def count_holding(jobs: Iterable[Mapping[str, Any]]) -> int:
+    """How many of these workers have their share of limits and machine for certain."""
+    return sum(job["state"] in ("starting", "running") and not job["lost"] for job in jobs)
+
+
+def is_arriving(jobs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether some of these workers are on their way, and not waiting for room."""
+    return any(job["state"] in ("submitting", "starting") for job in jobs)
 
 
 @dataclass(frozen=True, slots=True)

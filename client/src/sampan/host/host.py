@@ -6,22 +6,21 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distributed.deploy.adaptive import Adaptive
-
 from sampan.errors import NotAccepted, Refused, SampanError, ServiceUnavailable
+from sampan.host.adapting import Adapting
 from sampan.host.cluster import HostCluster
 from sampan.host.decide import Activity, IdleClock
 from sampan.host.jobs import Jobs, read_outcomes
 from sampan.host.options import DEFAULT_SIZE
 from sampan.host.scheduler import SampanScheduler
 from sampan.host.start import Registered
-from sampan.rundir import live_host, start_time, write_json
+from sampan.rundir import clear, start_time, write_json
 from sampan.security import make_security
 
 log = logging.getLogger("sampan.host")
@@ -30,9 +29,6 @@ FEED_WAIT_S = 20
 FEED_RETRY_S = 0.5
 LOOK_INTERVAL_S = 0.5
 BUSY_REPORT_S = 30.0
-ADAPT_INTERVAL_S = 0.25
-ADAPT_TARGET = "1s"
-ADAPT_GRACE_S = 10.0
 CLOSE_S = 20.0
 
 
@@ -59,8 +55,8 @@ class Host:
         self.cluster = HostCluster(
             jobs=self.jobs, scheduler=scheduler, security=security, name=self.options.name, size=self.options.size
         )
-        self.adaptive: Adaptive | None = None
-        self.adapting: tuple[int, int] | None = None
+        ask_offers = partial(made.session.connect().call_async, "GET", "/offers")
+        self.adapting = Adapting(self.cluster, self.options.size, ask_offers)
         self.clock = IdleClock(self.options.idle_timeout_s)
         self.stop = asyncio.Event()
         self.why_stopped = ""
@@ -85,36 +81,16 @@ class Host:
 
     async def sampan_scale(self, sizes: dict[str, int]) -> dict[str, Any]:
         """Fixed numbers by size; ends adapting."""
-        self._stop_adapting()
+        self.adapting.stop()
         self.cluster.release()
         await self.cluster.scale_to({size or self.cluster.default_size: count for size, count in sizes.items()})
         return self.info()
 
     async def sampan_adapt(self, minimum: int, maximum: int | None) -> dict[str, Any]:
         """Between these numbers, as the tasks need. Without a maximum: what one may have now."""
-        self._stop_adapting()
         self.cluster.release()
-        if maximum is None:
-            maximum = self.made.maximum
-        if maximum is None:
-            from sampan.host.start import allowed_workers
-
-            offers = await self.made.session.connect().call_async("GET", "/offers")
-            maximum = max(minimum, allowed_workers(offers, self.options.size))
-        self.adapting = (minimum, maximum)
-        self.adaptive = self.cluster.adapt(
-            minimum=minimum,
-            maximum=maximum,
-            interval=ADAPT_INTERVAL_S,
-            target_duration=ADAPT_TARGET,
-            wait_count=round(ADAPT_GRACE_S / ADAPT_INTERVAL_S),
-        )
+        await self.adapting.begin(minimum, maximum)
         return self.info()
-
-    def _stop_adapting(self) -> None:
-        if self.adaptive is not None:
-            self.adaptive.stop(reason="another wish")
-        self.adaptive, self.adapting = None, None
 
     async def sampan_info(self) -> dict[str, Any]:
         return self.info()
@@ -135,7 +111,7 @@ class Host:
             "wanted": dict(wanted),
             "cores": sum(worker.nthreads for worker in workers),
             "memory_bytes": sum(worker.memory_limit or 0 for worker in workers),
-            "adapt": None if self.adapting is None else list(self.adapting),
+            "adapt": list(self.adapting.bounds) if self.adapting.bounds else None,
             "rested": self.cluster.rested is not None,
             "braked": self.cluster.brake.cause,
             "refused": self.cluster.refusal,
@@ -171,6 +147,7 @@ class Host:
             if row is not None and row["scheduler"] != self.scheduler.address:
                 await self.tell_where()
             await self.cluster.on_feed(answer)
+            await self.adapting.follow()
 
     def look(self) -> Activity:
         """What the scheduler is needed for right now."""
@@ -194,7 +171,7 @@ class Host:
             verdict = self.clock.look(time.monotonic(), activity)
             if verdict == "end":
                 self.end(f"nobody used it for {self.clock.timeout_s:.0f} s")
-            elif verdict == "rest" and not self.adapting:
+            elif verdict == "rest" and self.adapting.bounds is None:
                 await self.cluster.rest(0)
             elif verdict == "busy":
                 await self.cluster.wake()
@@ -273,7 +250,7 @@ class Host:
         """Stop the workers, tell the service, leave only the log behind, and that only while the session lasts."""
         log.info("Ending: %s", self.why_stopped)
         self.write_state()
-        self._stop_adapting()
+        self.adapting.stop()
         with contextlib.suppress(SampanError):
             await self.put({"state": "closing"}, timeout_s=5.0)
         try:
@@ -283,8 +260,4 @@ class Host:
         for name in ("host.json", "state.json", "start.json", "dash.sock"):
             (self.folder / name).unlink(missing_ok=True)
         if self.session_over:
-            for folder in self.folder.parent.iterdir():  # also what hosts left that were killed
-                if live_host(folder) is None:
-                    shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another cluster of the session is still ending
-                self.folder.parent.rmdir()
+            clear(self.folder.parent)

@@ -45,7 +45,6 @@ class Registered:
     cluster_id: str
     service: Service
     base: dict[str, Any]
-    maximum: int | None
     early_names: list[str] = field(default_factory=list)
     early_answer: dict[str, Any] | None = None
 
@@ -58,7 +57,7 @@ def register(session: Session, options: Options) -> Registered:
     cluster_id = answer["cluster"]["id"]
     service = Service(session.service, answer["credential"])
     base = make_base(options, cluster_id, make_secrets(keys))
-    made = Registered(session, options, keys, cluster_id, service, base, None)
+    made = Registered(session, options, keys, cluster_id, service, base)
     sizes = [size for size, count in options.workers.items() for _ in range(count)]
     if sizes:
         made.early_names = [worker_name(options.name, number) for number in range(len(sizes))]
@@ -69,8 +68,6 @@ def register(session: Session, options: Options) -> Registered:
         except SampanError:
             service.call("PUT", f"/clusters/{cluster_id}", {"state": "closing"})
             raise
-    elif options.adapt is not None and options.adapt[1] is None:
-        made.maximum = allowed_workers(notebook.call("GET", "/offers"), options.size)
     return made
 
 
@@ -79,17 +76,6 @@ def _check_refused(answer: dict[str, Any]) -> None:
     if all(item["status"] == "refused" for item in answer["items"]):
         problem = answer["items"][0]["problem"]
         raise make_error(problem["status"], problem, "POST /jobs")
-
-
-def allowed_workers(offers: dict[str, Any], size: str) -> int:
-    """How many workers of this size one may have now: what limits allow, and no more than would start at once."""
-    wanted = size or offers["default_size"]
-    for offer in offers["sizes"]:
-        if offer["name"] == wanted:
-            free = offer.get("free_now")
-            allowed = int(offer["allowed_now"])
-            return max(1, allowed if free is None else min(allowed, int(free)))
-    return 1
 
 
 class _Registration(threading.Thread):
