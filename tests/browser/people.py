@@ -20,6 +20,13 @@ WIDE, NARROW = 1280, 360
 TRACES = ("Traceback", "Error(", "Exception", "SpawnRefused", "sampan_hub", "HTTPError")
 """What no page may show: class names and tracebacks."""
 
+OUR_TEXT = """() => {
+  const body = document.body.cloneNode(true);
+  body.querySelectorAll(".sampan-log, script, style").forEach((other) => other.remove());
+  return body.textContent;
+}"""
+"""All that a page says by itself; what a job wrote into its log is the job's."""
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -105,5 +112,5 @@ class Person:
         assert not faults, f"{self.page.url}:\n" + "\n".join(faults)
         shown_width = self.page.evaluate("document.documentElement.scrollWidth")
         assert shown_width <= self.width, f"{self.page.url} is {shown_width} px wide at {self.width}"
-        text = self.page.locator("body").inner_text()
+        text = self.page.evaluate(OUR_TEXT)
         assert not [trace for trace in TRACES if trace in text], text

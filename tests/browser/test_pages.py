@@ -281,7 +281,7 @@ def test_the_api_page_shows_every_operation(site: Installation, ana: Person) -> 
     ana.check_page()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_first_hour_09_every_page_on_a_phone_and_in_the_dark(site: Installation, browser: Browser, eve: Person) -> None:
     job = start_server(eve)
     start_cluster(eve, 2)
