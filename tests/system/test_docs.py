@@ -80,6 +80,8 @@ class Reader:
                 continue
             site = self.site or self.get_clone()
             if line.split("#")[0].strip() == SERVE:
+                if site.up is not None:
+                    site.up.wait(30)
                 site.start()
                 continue
             command = line.replace("127.0.0.1:8000", f"127.0.0.1:{site.port}")
