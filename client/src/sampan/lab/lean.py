@@ -7,14 +7,18 @@ runs: 2.1 s as they come, 1.1 s with the first of these savings, 0.8 s with the 
   simply goes without that format.
 * JupyterHub's database half (sqlalchemy, its tables, roles, pages) comes along with two functions of it.
 * JupyterLab runs `node yarn config` at import to learn the registry for builds that nobody does here.
+
+Beside the imports, jupyter-lsp runs `npm prefix -g` at every start (`node_roots`).
 """
 
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -80,3 +84,18 @@ def spare_unused_build_settings() -> None:
     """Let JupyterLab's commands find no yarn settings, as where there is no node. Before `jupyterlab.labapp`."""
     commands = importlib.import_module("jupyterlab.commands")
     commands._yarn_config = lambda _logger: {"yarn config": {}, "npm config": {}}  # type: ignore[attr-defined]
+
+
+def node_roots() -> list[str]:
+    """Where language servers are looked for: as jupyter-lsp does, but without starting node to ask where npm is."""
+    roots = [
+        Path.cwd(),
+        Path(sys.prefix, "share", "jupyter", "lab", "staging"),
+        Path(sys.prefix, "lib"),
+        Path(sys.prefix),
+    ]
+    npm = shutil.which("npm")
+    if npm is not None:
+        prefix = Path(npm).parent.parent
+        roots += [prefix / "lib", prefix]
+    return [str(root) for root in roots]

@@ -14,7 +14,7 @@ from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from traitlets import Instance
 from traitlets.config import Config
 
-from sampan.lab import first
+from sampan.lab import first, lean
 
 EXTENSIONS = {
     "jupyterhub": True,
@@ -69,6 +69,7 @@ def make_config() -> Config:
         "usage_request",  # jupyter-resource-usage asks while its panel is open: no work of anybody's
         "usage_reply",
     ]
+    config.LanguageServerManager.node_roots = lean.node_roots()
     config.LabApp.extra_labextensions_path = [str(LAB_EXTENSIONS)]
     config.LabApp.news_url = None
     config.LabApp.check_for_updates_class = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
