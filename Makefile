@@ -20,7 +20,7 @@ compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header 
 client_unit = tests/unit/test_client_*.py tests/unit/test_notebook_*.py tests/wire/test_client_*.py
 not_client = --ignore-glob='*/unit/test_client_*' --ignore-glob='*/unit/test_notebook_*' --ignore-glob='*/wire/test_client_*'
 
-.PHONY: help up install test test-tools lint types unit contract system browser chaos dist docs lock clean
+.PHONY: help up install test test-tools lint types unit contract system browser pictures chaos dist docs lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -59,12 +59,16 @@ contract: test-tools  ## What every backend and the API promise
 	$(pytest) $(side_by_side) tests/contract
 
 system: test-tools  ## The real hub, proxy, service, notebooks and workers
-	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb'
+	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb' curl=/usr/bin/curl
 	$(pytest) $(side_by_side) tests/system
 
 browser: test-tools  ## Debian's Chromium from the link to a cluster
 	@tools/install-system chromium=/usr/bin/chromium
 	$(pytest) tests/browser
+
+pictures: test-tools  ## The pictures of the documentation, taken by a browser test
+	@tools/install-system chromium=/usr/bin/chromium
+	SAMPAN_PICTURES=docs/images $(pytest) tests/browser/test_first_hour.py -k first_hour_02
 
 chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
