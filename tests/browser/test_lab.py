@@ -27,6 +27,8 @@ currency: EUR
 sizes:
   small: {cores: 1, memory: 512MiB, price_per_hour: 0.5}
 """
+BESIDE = {"/dask/clusters": 200, "/api/metrics/v1": 200, "/git/settings": 200, "/git-pull": 400, "/sampan/status": 200}
+"""Where the server extensions that come with ours answer; a pull without a repository is refused by name."""
 STATUS = re.compile("/sampan/status")
 OURS = re.compile(r"sampan", re.IGNORECASE)
 
@@ -207,6 +209,8 @@ def test_in_a_clone_its_own_examples_are_opened(tmp_path: Path) -> None:
             "/lab/tree/examples/start.ipynb",
             "/lab",
         ]
+        for path, status in BESIDE.items():
+            assert server.call("GET", path)[0] == status, path
     assert sorted((tmp_path / "site").rglob("*.ipynb")) == [examples / "start.ipynb"]
 
 
