@@ -54,7 +54,7 @@ class LocalBackend(Section):
     """How many times the cores are given out. Default: 4 on a laptop, 1 on a site. Memory never is."""
     fork: bool = Field(default=True, strict=True)
     """Start notebooks and workers from processes that have imported everything: in a fraction of a second instead of
-    one or two. Costs about 150 MiB of memory for each environment in use."""
+    one or two. Costs about 120 MiB of memory for each environment in use."""
 
 
 class FakeBackend(Section):

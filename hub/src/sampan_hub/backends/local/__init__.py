@@ -14,6 +14,9 @@ Everything known of a job lies in its folder `<root>/<job id>/` (0700, files 060
 
 A job's run identity is `<pid>:<start>:<boot>`: the pid of its main process (the one that became its program),
 field 22 of that process's `/proc/<pid>/stat`, and `/proc/sys/kernel/random/boot_id`.
+
+Keepers and jobs are forked by a short process of their own (`launcher`), or, where one is ready, by a fork server that
+has imported what the job will need (`forking`); everything above holds for both.
 """
 
 from sampan_hub.backends.local.backend import LocalBackend
