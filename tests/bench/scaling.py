@@ -7,6 +7,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.bench.mocks import MockSite, Player, playing_site
 from tests.bench.row import Aim, Line, Recorder, Row
 from tests.system.hub_fixtures import until
@@ -21,17 +23,23 @@ async def measure(folder: Path, repeat: int) -> Row:
     recorder = Recorder()
     async with playing_site(folder / "site", "service") as (site, player):
         notebook = await begin_notebook(site, player, "ana")
-        cluster = await player.ask("POST", "/clusters", notebook, {"name": "calc"})
+        service = psutil.Process(site.pid("service"))
         for number in range(repeat + 1):
-            answered_s, sent_s = await scale(player, cluster["cluster"]["id"], cluster["credential"])
+            cluster = await player.ask("POST", "/clusters", notebook, {"name": f"calc{number}"})
+            worked_before_s = sum(service.cpu_times()[:2])
+            answered_s, sent_s, ids = await scale(player, cluster["cluster"]["id"], cluster["credential"])
+            worked_s = sum(service.cpu_times()[:2]) - worked_before_s
             if number:
                 recorder.add("answered", answered_s)
                 recorder.add("sent", sent_s)
+                recorder.add("worked", worked_s)
+            await stop(player, cluster["cluster"]["id"], cluster["credential"], ids)
     return Row(
         "scaling",
         [
             Line(f"{MEASURE}: one request, answered", "s", recorder.sample("answered"), aim=Aim(0.5)),
             Line(f"{MEASURE}: planned, sent and recorded", "s", recorder.sample("sent"), aim=Aim(0.5)),
+            Line(f"{MEASURE}: processor time of the service", "s", recorder.sample("worked"), aim=Aim(0.5)),
         ],
     )
 
@@ -52,8 +60,8 @@ async def begin_notebook(site: MockSite, player: Player, owner: str) -> str:
     return str(await until(credential, "the mock notebook has claimed and reported"))
 
 
-async def scale(player: Player, cluster: str, credential: str) -> tuple[float, float]:
-    """Seconds until the answer, and until no worker waits to be sent; they are stopped afterwards."""
+async def scale(player: Player, cluster: str, credential: str) -> tuple[float, float, list[str]]:
+    """Seconds until the answer, and until no worker waits to be sent; the workers' ids."""
     request = {
         "batch": uuid.uuid4().hex,
         "base": {"kind": "worker", "cluster": cluster},
@@ -67,7 +75,11 @@ async def scale(player: Player, cluster: str, credential: str) -> tuple[float, f
     jobs = await _workers(player, cluster, credential)
     while any(job["state"] in UNSENT for job in jobs["jobs"] if job["id"] in ids):
         jobs = await _workers(player, cluster, credential, revision=jobs["revision"])
-    sent_s = time.monotonic() - begun_s
+    return answered_s, time.monotonic() - begun_s, ids
+
+
+async def stop(player: Player, cluster: str, credential: str, ids: list[str]) -> None:
+    """The workers are gone."""
     await player.ask("POST", "/jobs/stop", credential, {"ids": ids})
 
     async def have_ended() -> bool:
@@ -75,7 +87,6 @@ async def scale(player: Player, cluster: str, credential: str) -> tuple[float, f
         return all(job["state"] == "ended" for job in shown["jobs"] if job["id"] in ids)
 
     await until(have_ended, "the workers end", timeout_s=60)
-    return answered_s, sent_s
 
 
 async def _workers(player: Player, cluster: str, credential: str, revision: int = -1) -> dict[str, Any]:
