@@ -80,11 +80,13 @@ def test_first_hour_02_the_first_cell_makes_four_workers_within_ten_seconds(pers
     for _ in range(2):  # a text, then the cell that shows the cluster
         page.keyboard.press("Shift+Enter")
     expect(page.locator(".jp-Notebook").get_by_text("4 of 4").first).to_be_visible(timeout=30_000)
+    page.keyboard.press("Control+b")  # more of the notebook in the picture
+    expect(page.locator(".jp-FileBrowser")).to_be_hidden()
     picture(page, "cluster")
     person.go(f"{PAGES}/work")
     expect(page.locator("main")).to_contain_text("4 workers")
     picture(page, "my-work")
-    assert took_s <= FIRST_CELL_S
+    assert took_s <= FIRST_CELL_S, f"{took_s:.1f} s on a machine with load {os.getloadavg()[0]:.0f}"
 
 
 def count_workers(site: Installation) -> int:
