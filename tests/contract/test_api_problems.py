@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from sampan_hub.backends.base import BackendError
 from sampan_hub.service.guard import MAX_BODY_BYTES
@@ -154,6 +155,19 @@ async def test_a_failure_of_ours_shows_no_traceback(site: ApiSite, monkeypatch: 
     reply = await site.call("GET", "/findings", site.admin)
     assert (reply.status, reply.body["code"]) == (500, "internal")
     assert "secret reason" not in str(reply.body)
+
+
+async def test_a_database_that_fails_is_a_503_so_that_everybody_asks_again(
+    site: ApiSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OperationalError("INSERT a-secret", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(site.context.store, "findings", full)
+    reply = await site.call("GET", "/findings", site.admin)
+    assert (reply.status, reply.body["code"]) == (503, "database-unavailable")
+    assert "disk is full" in reply.body["detail"]
+    assert "a-secret" not in str(reply.body)
 
 
 async def test_a_backend_that_cannot_answer_is_a_503_and_not_an_end(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import ssl
@@ -155,3 +157,27 @@ async def test_tls_under_a_path_serves_link_notebook_and_cluster(site: Installat
     site.up.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(site.up.wait, 30) == 0
     assert "1 notebook (0 busy kernels)" in site.printed.read_text()
+
+
+@pytest.mark.timeout(180)
+def test_a_disk_that_fills_up_loses_nothing_and_recovers(site: Installation, request: pytest.FixtureRequest) -> None:
+    if not may_mount():
+        run_as_namespace_root(request.node.nodeid)
+        return
+    with small_disk(site.state, "80m") as disk:
+        site.start()
+        token = start_server(site)
+        (disk / "ballast").write_bytes(b"x" * (shutil.disk_usage(disk).free - 4096))
+        with (disk / "ballast").open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(b"x" * 512)
+        status, body = site.call("POST", f"/hub/api/users/{ME}/servers/second", token, {})
+        assert status >= 500, body
+        assert f"0 MiB are free on the disk of {site.state}" in site.run("check", check=False).stdout
+        assert site.call("GET", f"/user/{ME}/api/status", token)[0] == 200
+        (disk / "ballast").unlink()
+        wait_until(lambda: site.call("GET", "/services/sampan/readyz", token)[0] == 200, 30, "the service is ready")
+        status, body = site.call("POST", f"/hub/api/users/{ME}/servers/second", token, {})
+        assert status in (201, 202), body
+        wait_until(lambda: site.call("GET", f"/user/{ME}/second/api/status", token)[0] == 200, 60, "another server")
+        site.stop()

@@ -10,6 +10,7 @@ from typing import Any, cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -94,6 +95,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(BackendError, _on_backend_error)
     app.add_exception_handler(StoreError, _on_store_error)
+    app.add_exception_handler(OperationalError, _on_database_error)
     app.add_exception_handler(Exception, _on_exception)
 
 
@@ -165,6 +167,14 @@ def _on_backend_error(request: Request, error: Exception) -> Response:
 def _on_store_error(_request: Request, error: Exception) -> Response:
     """What the store will not do is a conflict with the state of things; its sentence says which and what to do."""
     return answer_problem(make_problem(409, "conflict", str(error)))
+
+
+def _on_database_error(request: Request, error: Exception) -> Response:
+    """A full disk, a lock held too long, a server that went away: jobs and hosts ask again until it is over."""
+    cause = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+    log.error("%s %s: the database failed: %s", request.method, request.url.path, cause)
+    detail = f"The service's database cannot be used now ({cause}); nothing was changed. `sampan check` may say more."
+    return answer_problem(make_problem(503, "database-unavailable", detail), {"Retry-After": "2"})
 
 
 def _on_exception(request: Request, error: Exception) -> Response:
