@@ -177,8 +177,10 @@ async def test_without_its_keeper_it_is_found_and_stopped_all_the_same(rig: Rig)
     (main,) = processes_of(job_id)
     stat = procfs.read_stat(main)
     assert stat is not None
+    keeper = procfs.read_stat(stat.parent)
+    assert keeper is not None
     os.kill(stat.parent, signal.SIGKILL)
-    await until(lambda: not procfs.is_alive(procfs.Process(stat.parent, 0)), "the keeper is gone")
+    await until(lambda: not procfs.is_alive(keeper.process), "the keeper is gone")
     seen = await rig.jobs.see(job_id)
     assert seen is not None
     assert seen.phase is Phase.RUNNING
@@ -271,9 +273,13 @@ async def test_a_job_asked_of_a_server_and_started_beside_it_starts_once(
 
 @pytest.mark.parametrize(
     "imported",
-    ["raise RuntimeError('no')", "import sys; sys.exit(0)", "import threading, time\n"
-     "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"],
-)  # fmt: skip
+    [
+        "raise RuntimeError('no')",
+        "import sys; sys.exit(0)",
+        "import os; NULL = open(os.devnull)",
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+    ],
+)
 async def test_an_environment_that_cannot_be_imported_in_advance_is_left_alone(tmp_path: Path, imported: str) -> None:
     rig = Rig(tmp_path, imported)
     try:

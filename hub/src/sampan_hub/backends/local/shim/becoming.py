@@ -116,7 +116,8 @@ def _settle_interpreter(argv: list[str]) -> None:
     random = getattr(sys.modules.get("numpy"), "random", None)
     if random is not None:
         random.seed()  # Python's own generators are seeded anew at every fork; numpy's are not
-    sys.path.insert(0, str(Path.cwd()))
+    if not sys.flags.safe_path:
+        sys.path.insert(0, str(Path.cwd()))
     sys.argv[:] = [argv[0]]
     sys.orig_argv[:] = argv
     package = __name__.partition(".")[0]

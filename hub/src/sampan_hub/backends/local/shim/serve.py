@@ -22,6 +22,7 @@ import socket
 import sys
 import threading
 import traceback
+from pathlib import Path
 
 from . import launch
 from .becoming import Become, Program
@@ -61,14 +62,21 @@ def _import(module: str) -> tuple[Imports, Program]:
     imports = Imports()
     forkserver = importlib.import_module("sampan.forkserver")
     program = Program(module, forkserver.reads_home)
+    descriptors = _own_descriptors()
     forkserver.preload(module)
     if threading.active_count() != 1:
         raise RuntimeError(f"importing for {module} started threads, and a fork would lose them")
+    if _own_descriptors() > descriptors:
+        raise RuntimeError(f"importing for {module} left files or sockets open, and forks would share them")
     imports.complete(forkserver.files_read())
     program.note_imports()
     gc.collect()
     gc.freeze()  # or the first collection in every fork would copy all that is shared
     return imports, program
+
+
+def _own_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def _serve(control: socket.socket, imports: Imports, program: Program) -> None:
