@@ -23,6 +23,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config", "{}", "config", "check"],
+        ["config", "--config", "{}", "check"],
+        ["config", "check", "--config", "{}"],
+    ],
+)
+def test_the_settings_file_is_named_anywhere(words: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text("profle: site\n")
+    said = CliRunner().invoke(main, [word.format(file) for word in words])
+    assert said.exit_code == 1
+    assert "other.yaml:1:1 profle" in said.output
+
+
 def test_help_names_every_subcommand_and_imports_none() -> None:
     program = (
         "import sys\n"

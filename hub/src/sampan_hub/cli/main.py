@@ -49,8 +49,7 @@ class LazyGroup(click.Group):
             return None
         module, function = entry.target.split(":")
         command: click.Command = getattr(importlib.import_module(module), function)
-        if not any("--config" in parameter.opts for parameter in command.params):
-            command.params.append(_config_option())
+        _take_config(command)
         return command
 
     def resolve_command(
@@ -101,6 +100,14 @@ def _config_option() -> click.Option:
         expose_value=False,
         callback=_remember_config,
     )
+
+
+def _take_config(command: click.Command) -> None:
+    """The command takes `--config`, and so do its own subcommands."""
+    if not any("--config" in parameter.opts for parameter in command.params):
+        command.params.append(_config_option())
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _take_config(below)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, params=[_config_option()])
