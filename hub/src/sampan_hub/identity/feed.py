@@ -87,10 +87,15 @@ class Feed:
         self._abandoned.add(batch)
 
     async def change(self, timeout_s: float) -> None:
-        """Wait for the next news, at most this long."""
+        """Wait for the next news, at most this long.
+
+        (`asyncio.wait_for` of Python 3.11 forgets to be cancelled when the news comes in the same moment; who cancels
+        a waiter and awaits its end would then wait for ever.)
+        """
         changed = self._changed
         try:
-            await asyncio.wait_for(changed.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await changed.wait()
         except TimeoutError:
             return
 
