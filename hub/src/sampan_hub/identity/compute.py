@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,8 @@ import aiohttp
 from sampan_hub.identity.notebooks import Notebook, parse_notebook
 
 ASK_TIMEOUT_S = 10.0
+AT_ONCE = 16
+"""Requests that may be out together; when a whole class starts, the rest wait here, where no timeout runs yet."""
 
 
 class ServiceError(Exception):
@@ -50,6 +54,7 @@ class ComputeClient:
         self._readyz = f"{base_url.rstrip('/')}/readyz"
         self._headers = {"Authorization": f"Bearer {credential}"}
         self._session: aiohttp.ClientSession | None = None
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def submit(self, request: dict[str, Any]) -> Notebook:
         """Ask for one notebook; raises RefusedByService with the item's own reason."""
@@ -111,10 +116,15 @@ class ComputeClient:
 
     async def _request(self, method: str, url: str, *, timeout_s: float = ASK_TIMEOUT_S, **options: Any) -> Any:
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, trust_env=False)
-        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=3)
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = aiohttp.ClientSession(headers=self._headers, connector=connector, trust_env=False)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=3)
+        is_long_poll = timeout_s > ASK_TIMEOUT_S
         try:
-            async with self._session.request(method, url, timeout=timeout, **options) as answer:
+            async with (
+                nullcontext() if is_long_poll else self._slots,
+                self._session.request(method, url, timeout=timeout, **options) as answer,
+            ):
                 if answer.status >= 400:
                     raise await _refusal(answer)
                 return await answer.json(content_type=None)
