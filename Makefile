@@ -70,6 +70,9 @@ pictures: test-tools  ## The pictures of the documentation, taken by a browser t
 	@tools/install-system chromium=/usr/bin/chromium
 	SAMPAN_PICTURES=docs/images $(pytest) tests/browser/test_first_hour.py -k first_hour_02
 
+lab: install  ## Build the JupyterLab extension (needs node ≥ 20.19 and npm); commit what it writes
+	$(bin)/python client/lab/build.py
+
 chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
 

@@ -46,6 +46,7 @@ class Supervisor:
         self._say = say
         self._keepers = {command.name: Keeper(site, command, say, self._on_ready) for command in commands}
         self._asked: asyncio.Queue[Ending] = asyncio.Queue()
+        self._routed = asyncio.Event()
 
     async def run(self, announce: Callable[[], None], stop_jobs: Callable[[Callable[[], bool]], None]) -> int:
         """Serves; the exit code. A second request to end, at any moment, ends at once."""
@@ -80,6 +81,7 @@ class Supervisor:
     async def _announce(self, announce: Callable[[], None]) -> None:
         for keeper in self._keepers.values():
             await keeper.ready.wait()
+        await self._routed.wait()  # a link opened before the proxy knows the hub would lead nowhere
         await asyncio.to_thread(announce)
 
     async def _cap_logs(self) -> None:
@@ -90,7 +92,9 @@ class Supervisor:
 
     async def _on_ready(self, name: str) -> None:
         if name == "proxy":
+            self._routed.clear()
             await self._restore_routes()
+            self._routed.set()
 
     async def _restore_routes(self) -> None:
         """A new proxy knows no routes: the hub puts them back at once rather than at its next round."""
