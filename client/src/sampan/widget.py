@@ -41,14 +41,18 @@ def render(name: str, link: str, lines: list[tuple[str, str]]) -> str:
     return f"<div><b>{escape(name)}</b> · {dashboard}<table>{rows}</table></div>"
 
 
-def describe_cluster(cluster: Any) -> str:
-    """`render` for a living cluster. Blocking; the cost is left out while the service is away."""
-    info = cluster.sync(cluster.scheduler_comm.sampan_info)
+def draw(cluster: Any, info: Mapping[str, Any], cost: str | None) -> str:
+    """`render` for a living cluster."""
+    return render(cluster.name, cluster.dashboard_link, describe(info, cost))
+
+
+def read_cost(cluster: Any) -> str | None:
+    """What it has cost so far; None where nothing is priced or the service is away. Blocking."""
     try:
         cost = cluster.cost
     except SampanError:
-        cost = None
-    return render(cluster.name, cluster.dashboard_link, describe(info, None if cost is None else str(cost)))
+        return None
+    return None if cost is None else str(cost)
 
 
 def make_widget(cluster: Any) -> Any:
@@ -58,8 +62,10 @@ def make_widget(cluster: Any) -> Any:
     except ImportError:
         return None
     narrow = Layout(width="10em")
-    facts, trouble = HTML(describe_cluster(cluster)), HTML()
-    count = BoundedIntText(0, 0, 100_000, description="Workers", layout=narrow)
+    info = cluster.sync(cluster.scheduler_comm.sampan_info)
+    costs = [read_cost(cluster)]
+    facts, trouble = HTML(draw(cluster, info, costs[0])), HTML()
+    count = BoundedIntText(sum(info["wanted"].values()), 0, 100_000, description="Workers", layout=narrow)
     low = BoundedIntText(0, 0, 100_000, description="Minimum", layout=narrow)
     high = BoundedIntText(1, 1, 100_000, description="Maximum", layout=narrow)
 
@@ -70,19 +76,20 @@ def make_widget(cluster: Any) -> Any:
                 act()
             except SampanError as error:
                 trouble.value = f"<span style='color:var(--jp-error-color1,#b00)'>{escape(str(error))}</span>"
-            facts.value = describe_cluster(cluster)
+            costs[0] = read_cost(cluster)
+            facts.value = draw(cluster, cluster.sync(cluster.scheduler_comm.sampan_info), costs[0])
 
         return clicked
 
     scale, adapt = Button(description="Scale", layout=narrow), Button(description="Adapt", layout=narrow)
     scale.on_click(wish(lambda: cluster.scale(count.value)))
     adapt.on_click(wish(lambda: cluster.adapt(low.value, max(low.value, high.value))))
-    _refresh(cluster, facts)
+    _refresh(cluster, facts, costs)
     return VBox([facts, HBox([count, scale]), HBox([low, high, adapt]), trouble])
 
 
-def _refresh(cluster: Any, facts: Any) -> None:
-    """Keep the panel's facts fresh from the cluster's own loop, where nothing may block: the cost stays as it was."""
+def _refresh(cluster: Any, facts: Any, costs: list[str | None]) -> None:
+    """Keep the panel's facts fresh from the cluster's own loop, where nothing may block: the cost stays as read."""
     from tornado.ioloop import PeriodicCallback
 
     async def update() -> None:
@@ -90,8 +97,7 @@ def _refresh(cluster: Any, facts: Any) -> None:
             facts.value = f"<b>{escape(cluster.name)}</b> has ended"
             return
         info = await cluster.scheduler_comm.sampan_info()
-        cost = facts.value.partition("Cost so far</th><td style='text-align:left'>")[2].partition("<")[0] or None
-        facts.value = render(cluster.name, cluster.dashboard_link, describe(info, cost))
+        facts.value = draw(cluster, info, costs[0])
 
     def install() -> None:
         callback = PeriodicCallback(update, INTERVAL_S * 1000)
