@@ -111,3 +111,18 @@ def test_people_are_made_all_or_none_and_links_can_be_revoked(tmp_path: Path) ->
         assert "ben" not in installation.run("user", "list").stdout
     finally:
         installation.stop()
+
+
+def test_a_sites_end_leaves_jobs_running(tmp_path: Path) -> None:
+    installation = Installation(tmp_path / "site", f"profile: site\nisolation: none\nadmins: [{ME}]\n")
+    try:
+        installation.start()
+        start_notebook(installation)
+        before = set(processes_of_jobs(installation))
+        assert installation.up is not None
+        installation.up.send_signal(signal.SIGTERM)
+        assert installation.up.wait(30) == 0
+        assert set(processes_of_jobs(installation)) >= before
+        assert "stopping" not in installation.printed.read_text()
+    finally:
+        installation.stop()
