@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -87,14 +87,35 @@ def _past(job: Job, number: int) -> Job:
         lambda store: store.jobs(Selection(owner="ana")),
         lambda store: store.jobs(Selection(cluster="c")),
         lambda store: store.jobs(Selection(ended_after=NOW + (PAST_JOBS - 5) * SECOND)),
-        lambda store: store.jobs(Selection(states=frozenset(State), limit=10)),
+        lambda store: store.jobs(Selection(owner="ana", ended_after=NOW + (PAST_JOBS - 5) * SECOND)),
         lambda store: store.recorded(["abcdefgh.aaaaaaaaaaaaaaaa"]),
         lambda store: store.usage("ana", "personal", "ana"),
         lambda store: store.submit(notebook_draft(name="x"), NO_LIMITS, NOW),
     ],
 )
-def test_no_question_walks_through_the_history(old_store: Store, ask: object) -> None:
-    assert callable(ask)
+def test_no_question_walks_through_the_history(old_store: Store, ask: Callable[[Store], object]) -> None:
+    plan = explain_jobs(old_store, ask)
+    assert plan
+    assert [line for line in plan if line.startswith("SCAN jobs") and "ix_jobs_open" not in line] == []
+    assert [line for line in plan if "created_at" in line] == [], "an index that holds the history, in its order"
+
+
+def test_the_newest_few_are_read_in_order_without_the_rest(old_store: Store) -> None:
+    plan = explain_jobs(old_store, lambda store: store.jobs(Selection(states=frozenset(State), limit=10)))
+    assert [line for line in plan if "ix_jobs_created_at" in line]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan
+
+
+def test_lately_ended_jobs_come_in_order_after_what_is_older(old_store: Store) -> None:
+    _, found = old_store.jobs(Selection(ended_after=NOW + (PAST_JOBS - 5) * SECOND))
+    assert [job.created_at for job in found] == sorted(job.created_at for job in found)
+    assert [job.is_ended for job in found] == [False, False, *[True] * 4]
+    _, newest = old_store.jobs(Selection(ended_after=NOW + (PAST_JOBS - 5) * SECOND, limit=3))
+    assert newest == found[-3:]
+
+
+def explain_jobs(store: Store, ask: Callable[[Store], object]) -> list[str]:
+    """SQLite's plan for each question about jobs that `ask` makes."""
     explained: list[str] = []
 
     def explain(conn: sa.Connection, statement: str, parameters: object) -> None:
@@ -105,12 +126,11 @@ def test_no_question_walks_through_the_history(old_store: Store, ask: object) ->
     def note(conn: sa.Connection, _cursor: object, statement: str, parameters: object, *_rest: object) -> None:
         explain(conn, statement, parameters)
 
-    engine = old_store._database.engine
+    engine = store._database.engine
     sa.event.listen(engine, "before_cursor_execute", note)
-    ask(old_store)
+    ask(store)
     sa.event.remove(engine, "before_cursor_execute", note)
-    assert explained
-    assert [line for line in explained if line.startswith("SCAN jobs") and "USING INDEX ix" not in line] == []
+    return explained
 
 
 def test_usage_counts_what_is_open(old_store: Store) -> None:

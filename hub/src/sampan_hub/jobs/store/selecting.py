@@ -20,27 +20,52 @@ ORDER = (jobs.c.created_at, jobs.c.batch, jobs.c.item_index)
 def select_jobs(conn: sa.Connection, selection: Selection) -> list[Job]:
     """See `Selection`."""
     query = sa.select(jobs)
-    names = ("owner", "kind", "name", "cluster", "parent", "backend", "batch")
-    for name in names:
+    for name in ("kind", "name", "cluster", "parent", "backend", "batch"):
         value = getattr(selection, name)
         if value is not None:
             query = query.where(jobs.c[name] == str(value))
+    if selection.ids is None and selection.states is None:
+        return _open_and_lately_ended(conn, query, selection)
+    if selection.owner is not None:
+        query = query.where(jobs.c.owner == selection.owner)
     if selection.ids is not None:
         return _by_ids(conn, query, selection)
-    query = query.where(_liveness(selection))
+    query = query.where(_liveness(selection.states or frozenset(State)))
     if selection.limit is not None:
         newest = query.order_by(*(column.desc() for column in ORDER)).limit(selection.limit)
         return rows_to_jobs(conn.execute(newest).mappings())[::-1]
-    return rows_to_jobs(conn.execute(query.order_by(*ORDER)).mappings())
+    return _in_order(conn, query)
 
 
-def _liveness(selection: Selection) -> sa.ColumnElement[bool]:
-    if selection.states is not None:
-        named = jobs.c.state.in_([state.value for state in selection.states])
-        return named if State.ENDED in selection.states else sa.and_(named, sa.text(OPEN))
+def _in_order(conn: sa.Connection, query: sa.Select[tuple[object, ...]]) -> list[Job]:
+    """Sorted here: asked for an order, SQLite walks the index that has it, through the whole history."""
+    return sorted(rows_to_jobs(conn.execute(query).mappings()), key=_order)
+
+
+def _liveness(states: frozenset[State]) -> sa.ColumnElement[bool]:
+    named = jobs.c.state.in_([state.value for state in states])
+    return named if State.ENDED in states else sa.and_(named, sa.text(OPEN))
+
+
+def _open_and_lately_ended(
+    conn: sa.Connection, query: sa.Select[tuple[object, ...]], selection: Selection
+) -> list[Job]:
+    """Two questions, each with an index of its own.
+
+    The first hides the owner from SQLite, which would else walk all that this owner ever had: what is open is few.
+    """
+    of_owner = sa.true() if selection.owner is None else jobs.c.owner.concat("") == selection.owner
+    found = _in_order(conn, query.where(sa.text(OPEN), of_owner))
     if selection.ended_after is not None:
-        return sa.or_(sa.text(OPEN), jobs.c.ended_at > selection.ended_after)
-    return sa.true() & sa.text(OPEN)
+        ended = query.where(jobs.c.ended_at > selection.ended_after)
+        if selection.owner is not None:
+            ended = ended.where(jobs.c.owner == selection.owner)
+        found = sorted([*found, *_in_order(conn, ended)], key=_order)
+    return found if selection.limit is None else found[-selection.limit :]
+
+
+def _order(job: Job) -> tuple[datetime, str, int]:
+    return job.created_at, job.batch, job.index
 
 
 def _by_ids(conn: sa.Connection, query: sa.Select[tuple[object, ...]], selection: Selection) -> list[Job]:
@@ -49,12 +74,12 @@ def _by_ids(conn: sa.Connection, query: sa.Select[tuple[object, ...]], selection
         found += rows_to_jobs(conn.execute(query.where(jobs.c.id.in_(chunk))).mappings())
     if selection.states is not None:
         found = [job for job in found if job.state in selection.states]
-    return sorted(found, key=lambda job: (job.created_at, job.batch, job.index))
+    return sorted(found, key=_order)
 
 
 def read_recorded(conn: sa.Connection, revision: int, shown: Iterable[str]) -> Recorded:
     """What the planner needs; `shown` are ids that listings show alive."""
-    open_jobs = rows_to_jobs(conn.execute(sa.select(jobs).where(sa.text(OPEN)).order_by(*ORDER)).mappings())
+    open_jobs = _in_order(conn, sa.select(jobs).where(sa.text(OPEN)))
     by_id = {job.id: job for job in open_jobs}
     parents = {job.parent for job in open_jobs if job.parent is not None}
     open_clusters = [

@@ -137,6 +137,7 @@ sa.Index("ix_jobs_created_at", jobs.c.created_at)
 sa.Index("ix_jobs_parent", jobs.c.parent)
 sa.Index("ix_jobs_cluster", jobs.c.cluster)
 sa.Index("ix_jobs_ended_at", jobs.c.ended_at)
+sa.Index("ix_jobs_owner_ended_at", jobs.c.owner, jobs.c.ended_at)
 
 job_secrets = sa.Table(
     "job_secrets",

@@ -115,6 +115,7 @@ def upgrade() -> None:
     op.create_index("ix_jobs_cluster", "jobs", ["cluster"], unique=False)
     op.create_index("ix_jobs_created_at", "jobs", ["created_at"], unique=False)
     op.create_index("ix_jobs_ended_at", "jobs", ["ended_at"], unique=False)
+    op.create_index("ix_jobs_owner_ended_at", "jobs", ["owner", "ended_at"], unique=False)
     op.create_index(
         "ix_jobs_open",
         "jobs",
