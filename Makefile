@@ -59,7 +59,7 @@ contract: test-tools  ## What every backend and the API promise
 	$(pytest) $(side_by_side) tests/contract
 
 system: test-tools  ## The real hub, proxy, service, notebooks and workers
-	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb' curl=/usr/bin/curl
+	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb' curl=/usr/bin/curl chromium=/usr/bin/chromium
 	$(pytest) $(side_by_side) tests/system
 
 browser: test-tools  ## Debian's Chromium from the link to a cluster
@@ -72,6 +72,15 @@ pictures: test-tools  ## The pictures of the documentation, taken by a browser t
 
 lab: install  ## Build the JupyterLab extension (needs node ≥ 20.19 and npm); commit what it writes
 	$(bin)/python client/lab/build.py
+
+class: test-tools  ## Forty students at once, through real servers
+	@tools/install-system chromium=/usr/bin/chromium
+	CLASS_SIZE=40 $(pytest) -s tests/system/test_class.py
+
+bench: test-tools  ## Measure beside the peers, into build/bench and docs/benchmarks.md
+	@"$(uv)" venv --quiet --allow-existing --python $(bin)/python .venv/bench; \
+	  "$(uv)" pip install --quiet --compile-bytecode --python .venv/bench/bin/python --require-hashes -r tests/bench/requirements.lock
+	$(bin)/python -m tests.bench
 
 chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
@@ -95,6 +104,7 @@ lock: test-tools  ## Renew all lock files
 	$(compile) --upgrade client/pyproject.toml --all-extras -o client/requirements.lock
 	$(compile) --upgrade tests/requirements.in -o tests/requirements.lock
 	$(compile) --upgrade tests/requirements-user.in -o tests/requirements-user.lock
+	$(compile) --upgrade tests/bench/requirements.in -o tests/bench/requirements.lock
 	$(compile) --upgrade docs/requirements.in -o docs/requirements.lock
 	cd hub/proxy && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
