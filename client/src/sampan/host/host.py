@@ -180,7 +180,8 @@ class Host:
             self.write_state()
             await self.tell_busy(activity.tasks)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stop.wait(), LOOK_INTERVAL_S)
+                async with asyncio.timeout(LOOK_INTERVAL_S):
+                    await self.stop.wait()
 
     def write_state(self) -> None:
         """state.json, when anything in it changed."""

@@ -57,7 +57,8 @@ class Revisions:
                     self._tell()
                     told_s = time.monotonic()
             try:
-                await asyncio.wait_for(self._poked.wait(), REREAD_S)
+                async with asyncio.timeout(REREAD_S):
+                    await self._poked.wait()
             except TimeoutError:
                 continue
             await asyncio.sleep(max(0.0, told_s + PACE_S - time.monotonic()))
