@@ -78,10 +78,11 @@ async def test_workers_follow_the_kernel_and_a_forced_difference_is_refused(site
     async with site.kernel("other") as kernel:
         assert (await kernel.execute(FOLLOW, 90)).checked().text.split() == [str(other), OTHER_CLOUDPICKLE]
         for env in (str(USER), "default"):
+            wait_until(lambda: not site.workers(), 120, "workers of the cluster before have ended")
             before = len(site.workers("ended"))
             forced = await kernel.execute(FORCE.format(env=env), 90)
             assert f"cloudpickle: kernel {OTHER_CLOUDPICKLE}, worker 3." in forced.error
-            wait_until(lambda before=before: len(site.workers("ended")) >= before + 2, 120, "both ended")
+            wait_until(lambda before=before: len(site.workers("ended")) == before + 2, 120, "both ended, no third came")
             refused = [
                 job for job in site.workers("ended") if (job["reason"] or {}).get("code") == "environment-differs"
             ]
