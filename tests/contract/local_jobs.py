@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -37,8 +38,9 @@ def make_spec(
     private_files: Mapping[str, bytes] | None = None,
     folder: str = "/",
 ) -> JobSpec:
+    batch = secrets.token_hex(12).translate(str.maketrans("0189", "ghij"))
     identity = Identity(
-        job_id=make_job_id(instance),
+        job_id=make_job_id(instance, batch, 0),
         kind=kind,
         name="w-0",
         owner=owner,
@@ -48,7 +50,7 @@ def make_spec(
         environment="default",
         parent=None,
         cluster=None,
-        batch="batch-1",
+        batch=batch,
         index=0,
         resources=resources,
         price_micros_per_hour=None,

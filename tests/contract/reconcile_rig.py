@@ -10,19 +10,19 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sampan_hub.backends.base import JobSpec, Listing, Submitted
+from sampan_hub.backends.base import Expected, JobSpec, Listing, Submitted
 from sampan_hub.backends.local import LocalBackend
 from sampan_hub.jobs.drafts import BatchDraft, ItemDraft, Selection
 from sampan_hub.jobs.model import Job, Kind, Resources, State
 from sampan_hub.jobs.reconcile import Reconciler
-from sampan_hub.jobs.spec import SpecRules
+from sampan_hub.jobs.spec import Place, SpecRules
 from sampan_hub.jobs.store import Store
 from sampan_hub.settings.model import Limits, Settings
 from tests.contract.local_jobs import SIGNING_KEY
@@ -71,7 +71,8 @@ def ask_for_workers(store: Store, folder: Path, key: str, count: int) -> list[st
 @asynccontextmanager
 async def reconciling(store: Any, backend: Any, **options: Any) -> AsyncIterator[Reconciler]:
     """A reconciler that runs for the length of the block."""
-    rules = SpecRules("http://127.0.0.1:9/services/sampan", b"k", SIGNING_KEY, {}, os.getuid(), "/")
+    place = Place("http://127.0.0.1:9/services/sampan", lambda _: os.getuid())
+    rules = SpecRules(b"k", SIGNING_KEY, {}, {"local": place})
     reconciler = Reconciler(store, {"local": backend}, Settings(), rules, **options)
     task = asyncio.create_task(reconciler.run())
     try:
@@ -129,8 +130,8 @@ class DoomedBackend:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    async def observe(self) -> Listing:
-        listing = await self._backend.observe()
+    async def observe(self, expected: Collection[Expected] = ()) -> Listing:
+        listing = await self._backend.observe(expected)
         return replace(listing, begun_at=listing.begun_at - EARLIER, finished_at=listing.finished_at - EARLIER)
 
     async def submit(self, batch: Sequence[JobSpec]) -> Submitted:

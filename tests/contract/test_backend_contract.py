@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from sampan_hub.backends.base import BackendError, Phase
-from sampan_hub.jobs.keys import is_signed, make_job_id
+from sampan_hub.jobs.keys import is_signed, make_random_id
 from sampan_hub.jobs.model import Resources
 from tests.contract.backend_rigs import TOTAL, Rig, until_phase
 from tests.contract.local_jobs import SIGNING_KEY, find
@@ -101,7 +101,7 @@ async def test_a_cancel_ends_what_it_names_and_nothing_else(rig: Rig) -> None:
 async def test_a_cancel_is_idempotent_and_knows_no_unknown_ids(rig: Rig) -> None:
     spec = rig.spec()
     await rig.backend.submit([spec])
-    ids = [spec.job_id, make_job_id(spec.job_id.split(".")[0]), "no id at all"]
+    ids = [spec.job_id, make_random_id(spec.job_id.split(".")[0]), "no id at all"]
     for _ in range(3):
         await rig.backend.cancel(ids)
     ended = await until_phase(rig, spec.job_id, Phase.ENDED)
@@ -159,7 +159,7 @@ async def test_a_log_is_bounded_and_of_unknown_jobs_empty(rig: Rig) -> None:
     spec = rig.spec()
     await rig.backend.submit([spec])
     assert len((await rig.backend.read_log(spec.job_id, 1)).lines) <= 1
-    unknown = make_job_id(spec.job_id.split(".")[0])
+    unknown = make_random_id(spec.job_id.split(".")[0])
     assert (await rig.backend.read_log(unknown, 10)).lines == ()
 
 

@@ -16,7 +16,7 @@ from sampan_hub.jobs.keys import (
     make_batch_id,
     make_credential,
     make_instance_id,
-    make_job_id,
+    make_random_id,
     parse_credential,
     sign,
 )
@@ -46,7 +46,7 @@ OTHER: dict[type, Any] = {str: "other", int: 7, Kind: Kind.NOTEBOOK, Resources: 
 
 def test_ids_are_well_formed_and_differ() -> None:
     instance = make_instance_id()
-    ids = {make_job_id(instance) for _ in range(100)}
+    ids = {make_random_id(instance) for _ in range(100)}
     assert len(ids) == 100
     assert all(JOB_ID.match(job_id) and instance_of(job_id) == instance for job_id in ids)
 

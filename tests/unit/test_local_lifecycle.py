@@ -10,7 +10,7 @@ import pytest
 
 from sampan_hub.backends.base import BackendError, Phase
 from sampan_hub.backends.local.shim import procfs
-from sampan_hub.jobs.keys import is_signed, make_job_id
+from sampan_hub.jobs.keys import is_signed, make_random_id
 from sampan_hub.jobs.model import Kind, Resources
 from tests.contract.local_jobs import SIGNING_KEY, LocalJobs, make_spec, processes_of, python
 
@@ -179,7 +179,7 @@ async def test_forget_removes_what_ended_and_refuses_what_runs(jobs: LocalJobs) 
     ended = await jobs.start(("true",))
     await jobs.until_ended(ended)
     with pytest.raises(BackendError, match=running):
-        await jobs.backend.forget([running, ended, make_job_id(jobs.instance)])
+        await jobs.backend.forget([running, ended, make_random_id(jobs.instance)])
     assert not jobs.folder(ended).exists()
     seen = await jobs.see(running)
     assert seen is not None

@@ -23,7 +23,7 @@ from sampan_hub.jobs.drafts import BatchDraft, ClaimRefused, NoSuchJob, Selectio
 from sampan_hub.jobs.model import Exit, Job, Kind, Resources, State, Wanted
 from sampan_hub.jobs.plan import BackendView, Cancel, CancelSent, Forget, Record, Rules, Submit, World, plan
 from sampan_hub.jobs.plan.sight import ALIVE
-from sampan_hub.jobs.spec import SpecRules, make_spec
+from sampan_hub.jobs.spec import Place, SpecRules, make_spec
 from sampan_hub.jobs.store import Store
 from sampan_hub.jobs.store.tables import job_events, job_secrets, jobs, site
 from sampan_hub.settings.model import Environment
@@ -31,7 +31,9 @@ from tests.unit.stores import INSTANCE, NO_LIMITS, NOW, make_draft, notebook_dra
 
 SIGNING = b"signing"
 RULES = Rules(instance=INSTANCE, signing_key=SIGNING, unknown_grace=timedelta(seconds=60))
-SPECS = SpecRules("http://s", b"service", SIGNING, {"default": Environment(prefix=Path("/env"))}, 1000, "/")
+SPECS = SpecRules(
+    b"service", SIGNING, {"default": Environment(prefix=Path("/env"))}, {"fake": Place("http://s", lambda _: 1000)}
+)
 ANY = st.integers(0, 5)
 T = TypeVar("T")
 

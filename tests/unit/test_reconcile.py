@@ -19,7 +19,7 @@ from sampan_hub.jobs.keys import is_signed, parse_credential
 from sampan_hub.jobs.model import Exit, Job, Kind, Reason, Resources, State
 from sampan_hub.jobs.plan import Submit
 from sampan_hub.jobs.reconcile import Reconciler
-from sampan_hub.jobs.spec import NotRunnable, SpecRules, make_spec
+from sampan_hub.jobs.spec import NotRunnable, Place, SpecRules, make_spec
 from sampan_hub.jobs.store import Store
 from sampan_hub.settings.model import Environment, Settings
 from tests.unit.stores import NO_LIMITS, make_draft, notebook_draft, open_store, sqlite_url, submit_one
@@ -27,7 +27,8 @@ from tests.unit.stores import NO_LIMITS, make_draft, notebook_draft, open_store,
 __all__ = ["sqlite_url"]
 
 ENVIRONMENT = Environment(prefix=Path("/env"), variables={"B": "2"})
-SPECS = SpecRules("http://127.0.0.1:1/services/sampan", b"service", b"signing", {"default": ENVIRONMENT}, 1000, "/home")
+PLACE = Place("http://127.0.0.1:1/services/sampan", lambda _: 1000, "/home")
+SPECS = SpecRules(b"service", b"signing", {"default": ENVIRONMENT}, {"fake": PLACE})
 PATIENCE_S = 20
 
 
@@ -233,7 +234,7 @@ def test_a_spec_has_no_secret_but_the_private_bootstrap(store: Store) -> None:
     assert spec.folder == "/home"
     assert is_signed(b"signing", spec.identity)
     bootstrap = json.loads(spec.private_files["bootstrap.json"])
-    assert (bootstrap["service"], bootstrap["job"]) == (SPECS.service_url, spec.job_id)
+    assert (bootstrap["service"], bootstrap["job"]) == (PLACE.service_url, spec.job_id)
     credential = parse_credential(b"service", bootstrap["credential"])
     assert credential is not None
     assert (credential.kind, credential.subject) == ("bootstrap", spec.identity.batch)

@@ -20,10 +20,11 @@ from sampan_hub.service.capacities import how_many
 from sampan_hub.service.feed import Snapshot
 from sampan_hub.service.hubusers import CACHE_S, HubUnreachable, HubUser, HubUsers, parse_hub_user
 from sampan_hub.service.logs import JsonFormatter
+from sampan_hub.service.places import base_path
 from sampan_hub.service.ports import read_own_ports
 from sampan_hub.service.problems import describe_validation_error
 from sampan_hub.service.revisions import Revisions
-from sampan_hub.service.start import StartError, base_path, settle_instance
+from sampan_hub.service.start import StartError, settle_instance
 from sampan_hub.settings.model import Settings
 from tests.contract.api_site import free_port
 

@@ -31,6 +31,19 @@ hub_database: {env: DB}
 backends:
   local: {kind: local, cores: 8, memory: 32G, overcommit: 1.5}
   pretend: {kind: fake, start_delay: 1h30m}
+  cluster:
+    kind: slurm
+    submit_as: themselves
+    commands: /opt/slurm/bin
+    accounting: true
+    reach: https://hub.cluster:8443/
+    network: 10.88.0.0/24
+    ports: {first: 31000, last: 31999}
+    partition: compute,long
+    walltime: 12h
+    directives: [--exclude=node7]
+    sizes: {small: {partition: gpu, gres: 'gpu:a100:1', constraint: 'a100&nvme', walltime: 1h}}
+    projects: {p: {account: phys, qos: high, reservation: class}}
 sizes:
   small: {cores: 0.5, memory: 1.5G, gpus: 0, price_per_hour: 0.000001}
 default_size: small

@@ -6,7 +6,7 @@ cannot answer; it never answers "gone" for "I could not look".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -108,6 +108,31 @@ class Observed:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     exit: Exit | None = None
+    deadline: datetime | None = None
+    """When the backend ends it, should it still run then (its walltime). None: it may run on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A job that is recorded as present: whoever can look up single jobs does so for those its listing lacks."""
+
+    job_id: str
+    batch: str
+    index: int
+    since: datetime
+    """When it was asked for: its records are not older."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a backend likes to be listed."""
+
+    moving_s: float
+    """While some of its jobs wait, start or stop."""
+    steady_s: float
+    empty_s: float
+    gap_s: float = 0.1
+    """Between two listings, however often one is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +174,7 @@ class Backend(Protocol):
     """A named place jobs run. All methods are asynchronous, cancellable, bounded in time, and raise BackendError."""
 
     name: str
+    pace: Pace
     submit_timeout_s: float
     """After this long a submit call that did not answer can no longer take effect (plus the planner's grace)."""
 
@@ -164,8 +190,11 @@ class Backend(Protocol):
         Returning says that the request was delivered, not that the jobs are gone: `observe` says that.
         """
 
-    async def observe(self) -> Listing:
-        """One full listing. Raises when any part of it could not be read."""
+    async def observe(self, expected: Collection[Expected] = ()) -> Listing:
+        """One full listing. Raises when any part of it could not be read.
+
+        `expected`: what should be there. A backend whose listing forgets what ended looks those up that it lacks.
+        """
 
     async def read_log(self, job_id: str, lines: int) -> LogTail:
         """The end of the job's output, also after it ended, for as long as output is kept."""

@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sampan_hub.backends.base import (
     BackendError,
     Capacity,
+    Expected,
     Identity,
     JobSpec,
     Listing,
     LogTail,
     Observed,
+    Pace,
     Phase,
     Submitted,
 )
 from sampan_hub.jobs.model import Exit, Reason, Resources, RunIdentity
 
 NOTHING = Resources(0, 0, 0)
+WALLTIME = Reason("walltime", "Its time was up: it ran for as long as its walltime allowed.")
 NOT_THERE = LogTail((), truncated=False)
 
 
@@ -65,8 +68,10 @@ class Pretended:
     identity: Identity
     run: RunIdentity
     starts_at: datetime
+    deadline: datetime | None = None
     ended_at: datetime | None = None
     exit: Exit | None = None
+    reason: Reason | None = None
 
     def phase(self, now: datetime) -> Phase:
         if self.ended_at is not None:
@@ -77,11 +82,14 @@ class Pretended:
 class FakeBackend:
     """Keeps the contract of `backends.base` with jobs in memory; several services may share one object."""
 
+    pace = Pace(moving_s=0.5, steady_s=2.0, empty_s=5.0)
+
     def __init__(
         self,
         name: str = "fake",
         *,
         start_delay_s: float = 0.0,
+        walltime_s: float | None = None,
         submit_timeout_s: float = 5.0,
         queues: bool = True,
         total: Resources | None = None,
@@ -95,6 +103,7 @@ class FakeBackend:
         self.runs_begun: Counter[str] = Counter()
         """How many processes each key ever had: more than one is a duplicate."""
         self._start_delay = timedelta(seconds=start_delay_s)
+        self._walltime = None if walltime_s is None else timedelta(seconds=walltime_s)
         self._queues = queues
         self._total = total
         self._complete_history = complete_history
@@ -118,7 +127,9 @@ class FakeBackend:
 
     def _begin(self, identity: Identity) -> None:
         run = RunIdentity(f"fake-{next(self._numbers)}")
-        self._jobs[identity.job_id] = Pretended(identity, run, self._clock() + self._start_delay)
+        starts_at = self._clock() + self._start_delay
+        deadline = None if self._walltime is None else starts_at + self._walltime
+        self._jobs[identity.job_id] = Pretended(identity, run, starts_at, deadline)
         self.runs_begun[identity.job_id] += 1
 
     async def cancel(self, job_ids: Sequence[str]) -> None:
@@ -131,10 +142,11 @@ class FakeBackend:
             self.finish(job_id, Exit(signal=15))
         self.faults.after("cancel")
 
-    async def observe(self) -> Listing:
+    async def observe(self, expected: Collection[Expected] = ()) -> Listing:  # noqa: ARG002 - nothing is forgotten here
         """Everything that pretends to run, and what ended unless history is incomplete."""
         self.faults.before("observe")
         begun_at = self._clock()
+        self._end_overdue(begun_at)
         jobs = tuple(
             self._show(pretended, begun_at)
             for job_id, pretended in self._jobs.items()
@@ -144,6 +156,11 @@ class FakeBackend:
             await asyncio.sleep(self.faults.listing_delay_s)
         self.faults.after("observe")
         return Listing(self.name, begun_at, self._clock(), jobs, self._complete_history)
+
+    def _end_overdue(self, now: datetime) -> None:
+        for job_id, job in list(self._jobs.items()):
+            if job.deadline is not None and now >= job.deadline:
+                self.finish(job_id, Exit(signal=15), WALLTIME)
 
     def _show(self, pretended: Pretended, now: datetime) -> Observed:
         phase = pretended.phase(now)
@@ -156,6 +173,8 @@ class FakeBackend:
             started_at=None if phase is Phase.QUEUED else pretended.starts_at,
             ended_at=pretended.ended_at,
             exit=pretended.exit,
+            reason=pretended.reason,
+            deadline=None if phase is Phase.QUEUED else pretended.deadline,
         )
 
     async def read_log(self, job_id: str, lines: int) -> LogTail:
@@ -195,7 +214,7 @@ class FakeBackend:
         """The run identity of a job's process."""
         return self._jobs[job_id].run
 
-    def finish(self, job_id: str, exit_: Exit) -> None:
+    def finish(self, job_id: str, exit_: Exit, reason: Reason | None = None) -> None:
         """A process ends by itself, if it is there and has not. Without a history its key is then free again."""
         job = self._jobs.get(job_id)
         if job is None or job.ended_at is not None:
@@ -203,7 +222,7 @@ class FakeBackend:
         if not self._complete_history:
             del self._jobs[job_id]
         else:
-            self._jobs[job_id] = replace(job, ended_at=self._clock(), exit=exit_)
+            self._jobs[job_id] = replace(job, ended_at=self._clock(), exit=exit_, reason=reason)
 
     def plant(self, identity: Identity) -> None:
         """A process that nobody here submitted."""

@@ -95,7 +95,7 @@ class Calls:
         for job in jobs:
             try:
                 specs.append(make_spec(job, self._rules))
-                _ensure_home(self._rules.home_of(job.owner))
+                _ensure_home(self._rules.place_of(job).home_of(job.owner))
             except NotRunnable as error:
                 refused[job.id] = Reason("not-runnable", str(error))
         return specs, refused

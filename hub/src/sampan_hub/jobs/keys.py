@@ -33,9 +33,18 @@ def make_instance_id() -> str:
     return _random(8)
 
 
-def make_job_id(instance: str) -> str:
-    """A random key for one job (80 bits beside the instance)."""
+def make_random_id(instance: str) -> str:
+    """A random key (80 bits beside the instance), for what belongs to no batch: a cluster."""
     return f"{instance}.{_random(16)}"
+
+
+def make_job_id(instance: str, batch: str, index: int) -> str:
+    """The key of a batch's job. A backend that keeps only (batch, index) can tell it without any row.
+
+    As good as random: the batch's public id comes from its caller's random key.
+    """
+    digest = hashlib.sha256(f"{batch}:{index}".encode()).digest()
+    return f"{instance}.{base64.b32encode(digest)[:16].decode().lower()}"
 
 
 def instance_of(job_id: str) -> str | None:

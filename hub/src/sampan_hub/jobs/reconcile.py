@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sampan_hub.backends.base import Backend
+from sampan_hub.backends.base import Backend, Expected, Pace
 from sampan_hub.jobs.calls import Calls
 from sampan_hub.jobs.model import Finding, Job, State
 from sampan_hub.jobs.plan import (
@@ -24,10 +24,10 @@ from sampan_hub.jobs.plan import (
     World,
     plan,
 )
-from sampan_hub.jobs.plan.sight import ALIVE
+from sampan_hub.jobs.plan.sight import ALIVE, PRESENT
 from sampan_hub.jobs.spec import SpecRules
 from sampan_hub.jobs.store import Store
-from sampan_hub.jobs.watch import EMPTY_INTERVAL_S, MOVING_INTERVAL_S, STEADY_INTERVAL_S, Clock, Watch
+from sampan_hub.jobs.watch import Clock, Watch
 from sampan_hub.settings.model import Settings
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ ROUNDS_AT_MOST = 20
 """Plans in a row that each changed something, before others get their turn."""
 STANDSTILL = timedelta(seconds=15)
 """No plan for so long (database gone, machine suspended): the time does not count against leases."""
+_THERE = PRESENT | {State.SUBMITTING}
 _MOVING = frozenset({State.ACCEPTED, State.SUBMITTING, State.QUEUED, State.STARTING, State.STOPPING})
 
 
@@ -98,6 +99,7 @@ class Reconciler:
         """Reconcile until cancelled; calls in flight are then given up (a later start settles them)."""
         self._loop = asyncio.get_running_loop()
         self._up_since = self._planned_at = self._clock()
+        self._woken.set()  # the first plan says what the first look should find
         unsubscribe = self._store.subscribe(lambda _revision: self.wake())
         try:
             async with asyncio.TaskGroup() as group:
@@ -177,16 +179,21 @@ class Reconciler:
         for name, watch in self._watches.items():
             here = [job for job in recorded.jobs if job.backend == name]
             watch.drop_cancels_but({job.id for job in here} | recorded.ended.keys())
-            before, watch.interval_s = watch.interval_s, _interval_s(here)
+            watch.expect(_expected(here))
+            before, watch.interval_s = watch.interval_s, _interval_s(here, watch.backend.pace)
             if watch.interval_s < before:
                 watch.look_now()
 
 
-def _interval_s(jobs: Sequence[Job]) -> float:
+def _interval_s(jobs: Sequence[Job], pace: Pace) -> float:
     if not jobs:
-        return EMPTY_INTERVAL_S
+        return pace.empty_s
     is_moving = any(job.state in _MOVING or job.unknown_since is not None for job in jobs)
-    return MOVING_INTERVAL_S if is_moving else STEADY_INTERVAL_S
+    return pace.moving_s if is_moving else pace.steady_s
+
+
+def _expected(jobs: Sequence[Job]) -> list[Expected]:
+    return [Expected(job.id, job.batch, job.index, job.created_at) for job in jobs if job.state in _THERE]
 
 
 def _make_rules(instance: str, settings: Settings, spec_rules: SpecRules) -> Rules:

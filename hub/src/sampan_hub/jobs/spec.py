@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -22,25 +22,44 @@ class NotRunnable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SpecRules:
-    """What every job of this installation shares."""
+class Place:
+    """What jobs of one backend share: how they reach the service, as whom they run, where they begin."""
 
     service_url: str
-    """Where jobs reach the service: `http://127.0.0.1:PORT/services/sampan`."""
-    service_key: bytes
-    signing_key: bytes
-    environments: Mapping[str, Environment]
-    uid: int
-    default_folder: str
-    first_logins: Path | None = None
-    """Where notebooks keep a mark per person who was shown the examples. None: nobody is shown any."""
+    """Where they reach the service: `http://127.0.0.1:PORT/services/sampan`."""
+    uid_of: Callable[[str], int]
+    """The system user of a person; raises NotRunnable for somebody who has none."""
+    default_folder: str = "/"
+    """Where a job begins that names no folder; `~` is the home of its system user."""
     homes: Path | None = None
     """Where several people share one system user: the folder of their own ones. None: the system user's is theirs."""
+    ca_bundle: str = ""
+    """Certificates (PEM) by which jobs know the service. Empty: they reach it without leaving the machine."""
 
     def home_of(self, owner: str) -> Path | None:
         """This person's own folder, `HOME` of their jobs, so that files and settings of two never mix."""
         name = quote(owner, safe="@+")
         return None if self.homes is None else self.homes / (name if name.strip(".") else name.replace(".", "%2E"))
+
+
+@dataclass(frozen=True, slots=True)
+class SpecRules:
+    """What every job of this installation shares."""
+
+    service_key: bytes
+    signing_key: bytes
+    environments: Mapping[str, Environment]
+    places: Mapping[str, Place]
+    """By backend."""
+    first_logins: Path | None = None
+    """Where notebooks keep a mark per person who was shown the examples. None: nobody is shown any."""
+
+    def place_of(self, job: Job) -> Place:
+        """Where this job runs; raises NotRunnable when its backend is not in the settings any more."""
+        place = self.places.get(job.backend)
+        if place is None:
+            raise NotRunnable(f"The backend {job.backend} is not in the settings any more.")
+        return place
 
 
 def make_identity(job: Job, signing_key: bytes, uid: int) -> Identity:
@@ -68,6 +87,7 @@ def make_identity(job: Job, signing_key: bytes, uid: int) -> Identity:
 
 def make_spec(job: Job, rules: SpecRules) -> JobSpec:
     """What the backend runs for this job: its entry point, clean variables, the private bootstrap file."""
+    place = rules.place_of(job)
     environment = rules.environments.get(job.environment)
     interpreter = job.options.get("interpreter")
     if interpreter is None:
@@ -79,15 +99,15 @@ def make_spec(job: Job, rules: SpecRules) -> JobSpec:
     variables["SAMPAN_JOB"] = job.id
     if rules.first_logins is not None and job.kind is Kind.NOTEBOOK:
         variables["SAMPAN_FIRST_LOGINS"] = str(rules.first_logins)
-    home = rules.home_of(job.owner)
+    home = place.home_of(job.owner)
     if home is not None:
         variables["HOME"] = str(home)
     return JobSpec(
-        identity=make_identity(job, rules.signing_key, rules.uid),
+        identity=make_identity(job, rules.signing_key, place.uid_of(job.owner)),
         argv=(interpreter, "-m", MODULES[job.kind]),
         env=variables,
-        folder=job.options.get("folder") or str(home or rules.default_folder),
-        private_files={BOOTSTRAP: make_bootstrap(job, rules)},
+        folder=job.options.get("folder") or str(home or place.default_folder),
+        private_files={BOOTSTRAP: make_bootstrap(job, rules.service_key, place)},
     )
 
 
@@ -104,7 +124,10 @@ def interpreter_of(environment: Environment) -> str:
     return str(environment.prefix / "bin" / "python")
 
 
-def make_bootstrap(job: Job, rules: SpecRules) -> bytes:
-    """The one secret that travels with a job: it lets a job of this batch claim itself."""
-    credential = make_credential(rules.service_key, job.batch, "bootstrap")
-    return json.dumps({"service": rules.service_url, "job": job.id, "credential": credential}).encode()
+def make_bootstrap(job: Job, service_key: bytes, place: Place) -> bytes:
+    """The one secret that travels with a job: it lets a job of this batch claim itself. And whom to believe."""
+    credential = make_credential(service_key, job.batch, "bootstrap")
+    content = {"service": place.service_url, "job": job.id, "credential": credential}
+    if place.ca_bundle:
+        content["ca"] = place.ca_bundle
+    return json.dumps(content).encode()

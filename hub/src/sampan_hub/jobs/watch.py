@@ -8,18 +8,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
-from sampan_hub.backends.base import Backend, Capacity, Listing
+from sampan_hub.backends.base import Backend, Capacity, Expected, Listing
 from sampan_hub.jobs.plan import BackendView, CancelSent
 
 logger = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
 
-MOVING_INTERVAL_S = 0.5
-STEADY_INTERVAL_S = 2.0
-EMPTY_INTERVAL_S = 5.0
-SHORTEST_GAP_S = 0.1
-"""Between two listings, however often one is asked for."""
 OBSERVE_TIMEOUT_S = 60.0
 
 
@@ -28,7 +23,7 @@ class Watch:
 
     def __init__(self, backend: Backend, clock: Clock, on_look: Callable[[], None]) -> None:
         self.backend = backend
-        self.interval_s = MOVING_INTERVAL_S
+        self.interval_s = backend.pace.moving_s
         self.failures = 0
         self.last_good_at: datetime | None = None
         self._clock = clock
@@ -37,6 +32,8 @@ class Watch:
         self._failing_since: datetime | None = None
         self._capacity: Capacity | None = None
         self._cancels: dict[str, CancelSent] = {}
+        self._expected: tuple[Expected, ...] = ()
+        self._is_primed = asyncio.Event()
         self._asked = asyncio.Event()
 
     def view(self) -> BackendView:
@@ -50,18 +47,25 @@ class Watch:
             cancels=dict(self._cancels),
         )
 
+    def expect(self, expected: Iterable[Expected]) -> None:
+        """What is recorded as present there; nothing is looked at before this was said once."""
+        self._expected = tuple(expected)
+        self._is_primed.set()
+
     def look_now(self) -> None:
-        """Look again at once instead of after the interval."""
+        """Look again as soon as the backend likes it instead of after the interval."""
         self._asked.set()
 
     async def run(self) -> None:
         """Look until cancelled."""
+        gap_s = self.backend.pace.gap_s
+        await self._is_primed.wait()
         while True:
             self._asked.clear()
             await self.look()
-            await asyncio.sleep(SHORTEST_GAP_S)
+            await asyncio.sleep(gap_s)
             try:
-                async with asyncio.timeout(max(0.0, self.interval_s - SHORTEST_GAP_S)):
+                async with asyncio.timeout(max(0.0, self.interval_s - gap_s)):
                     await self._asked.wait()
             except TimeoutError:
                 continue
@@ -71,7 +75,7 @@ class Watch:
         asked_at = self._clock()
         try:
             async with asyncio.timeout(OBSERVE_TIMEOUT_S):
-                listing = await self.backend.observe()
+                listing = await self.backend.observe(self._expected)
                 capacity = await self.backend.capacity()
         except Exception:  # whatever a backend raises, the others and the next look go on
             self.failures += 1

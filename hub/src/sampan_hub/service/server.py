@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from sampan_hub.service.app import make_app
 from sampan_hub.service.context import Context
-from sampan_hub.service.start import HOST, StartError, base_path
+from sampan_hub.service.places import HOST, base_path
+from sampan_hub.service.start import StartError
 
 LAST_ANSWERS_S = 5
 """How long requests in progress may take to finish once the service is told to end."""

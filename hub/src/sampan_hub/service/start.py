@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from sampan_hub.service.capacities import Capacities
 from sampan_hub.service.context import READERS, WRITERS, Context, Keys, StoreCalls, find_cluster, find_job
 from sampan_hub.service.hubusers import HubUsers
 from sampan_hub.service.metrics import Metrics
+from sampan_hub.service.places import HOST, make_places
 from sampan_hub.service.ports import read_own_ports
 from sampan_hub.service.revisions import Revisions
 from sampan_hub.settings import model
@@ -30,16 +30,9 @@ from sampan_hub.settings.paths import StatePaths
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
-
 
 class StartError(Exception):
     """The service cannot start: what is wrong and what to do."""
-
-
-def base_path(settings: Settings) -> str:
-    """The path all routes lie under: `/services/sampan`, below whatever path people come in by."""
-    return f"{parse_url(settings.url)[2]}services/sampan"
 
 
 BackendsMaker = Callable[[Settings, StatePaths, str], Mapping[str, Backend]]
@@ -85,13 +78,10 @@ def make_context(
     instance = settle_instance(store, paths.instance)
     backends = backends_maker(settings, paths, instance)
     rules = SpecRules(
-        service_url=f"http://{HOST}:{port}{base_path(settings)}",
         service_key=keys.service,
         signing_key=keys.signing,
         environments=settings.environments,
-        uid=os.getuid(),
-        default_folder=str(_default_folder(settings)),
-        homes=_homes(settings),
+        places=make_places(settings, port),
         first_logins=paths.first_logins.resolve() if settings.profile == "laptop" else None,
     )
     own_ports = read_own_ports(paths.run / "ports.json", bind_endpoint(settings).port, port)
@@ -118,17 +108,6 @@ def make_context(
         ),
         capacities=Capacities(backends),
     )
-
-
-def _default_folder(settings: Settings) -> Path:
-    """Where a notebook opens: on a laptop the folder Sampan was started for, beside its state; elsewhere the home."""
-    return settings.state_dir.resolve().parent if settings.profile == "laptop" else Path.home()
-
-
-def _homes(settings: Settings) -> Path | None:
-    """A site whose people share one system user gives each a folder of their own, beside its state."""
-    shares = settings.profile == "site" and settings.isolation == "none"
-    return settings.state_dir.resolve().parent / "people" if shares else None
 
 
 def settle_instance(store: Store, file: Path) -> str:

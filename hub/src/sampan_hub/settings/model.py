@@ -8,19 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag, field_serializer
+from pydantic import Discriminator, Field, PrivateAttr, Tag, field_serializer
 
 from sampan_hub.settings.findings import Source
+from sampan_hub.settings.section import Name, Section
+from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.settings.units import DurationSeconds, MemoryBytes, PriceMicros, SecretText, masked
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-"""How sizes, projects, environments and backends may be called."""
 Count = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
 Cores = Annotated[float, Field(ge=0, le=1_000_000, strict=True)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Size(Section):
@@ -71,7 +67,8 @@ def _backend_kind(value: Any) -> Any:
 
 
 BackendSettings = Annotated[
-    Annotated[LocalBackend, Tag("local")] | Annotated[FakeBackend, Tag("fake")], Discriminator(_backend_kind)
+    Annotated[LocalBackend, Tag("local")] | Annotated[SlurmBackend, Tag("slurm")] | Annotated[FakeBackend, Tag("fake")],
+    Discriminator(_backend_kind),
 ]
 
 

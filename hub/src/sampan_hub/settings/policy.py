@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from sampan_hub.settings.address import AddressError, Endpoint, bind_endpoint, parse_listen, parse_url
 from sampan_hub.settings.findings import Finding, KeyPath, made
 from sampan_hub.settings.model import ClassLogin, LocalBackend, Settings
+from sampan_hub.settings.slurm import SlurmBackend
 
 DUMMY_LOGINS = frozenset({"dummy", "dummyauthenticator", "null", "nullauthenticator", "sharedpasswordauthenticator"})
 """Authenticators that prove nothing, or the same of everybody; by the last part of their name, in lower case."""
@@ -37,10 +38,13 @@ def warnings(settings: Settings) -> list[Finding]:
 
 
 def shares_one_user(settings: Settings, people: int = 1) -> bool:
-    """Whether jobs of several people run under one uid: a local backend, and more than a lone laptop user."""
-    local = any(isinstance(backend, LocalBackend) for backend in settings.backends.values())
+    """Whether jobs of several people run under one uid: a backend that has but one, and more than a lone user."""
+    one = any(
+        isinstance(backend, LocalBackend) or (isinstance(backend, SlurmBackend) and backend.submit_as == "one")
+        for backend in settings.backends.values()
+    )
     several = settings.profile == "site" or isinstance(settings.login, ClassLogin) or people > 1
-    return local and several
+    return one and several
 
 
 def is_exposed(settings: Settings) -> bool:
@@ -140,6 +144,9 @@ def _values(settings: Settings) -> Iterator[Finding]:
             yield made(source, ("behind_proxy", index), text)
     if not settings.limits.raised_by.strip():
         yield made(source, ("limits", "raised_by"), "is empty", remedy="say who can raise a limit, or leave it out")
+    for name, backend in settings.backends.items():
+        if isinstance(backend, SlurmBackend):
+            yield from _slurm_values(settings, name, backend)
     for name, size in settings.sizes.items():
         if size.memory < _LEAST_MEMORY_BYTES:
             text = f"{size.memory} bytes are too little for any job"
@@ -149,6 +156,20 @@ def _values(settings: Settings) -> Iterator[Finding]:
         if size.price_per_hour is not None and settings.currency is None:
             yield made(source, ("sizes", name, "price_per_hour"), "a price of what?", remedy="set `currency: EUR`")
     yield from _fitting(settings)
+
+
+def _slurm_values(settings: Settings, name: str, backend: SlurmBackend) -> Iterator[Finding]:
+    source, path = settings.source, ("backends", name)
+    if backend.network is not None and not _is_network(backend.network):
+        text = f"expected a network such as 10.88.0.0/24, got {backend.network!r}"
+        yield made(source, (*path, "network"), text)
+    if backend.ports.first > backend.ports.last:
+        yield made(source, (*path, "ports"), "`first` is above `last`", remedy="write for example {first: 30000}")
+    for section, known in (("sizes", settings.sizes), ("projects", settings.projects)):
+        for key in getattr(backend, section):
+            if key not in known:
+                text = f"{key!r} is not one of `{section}` ({', '.join(sorted(known))})"
+                yield made(source, (*path, section, key), text)
 
 
 def _fitting(settings: Settings) -> Iterator[Finding]:

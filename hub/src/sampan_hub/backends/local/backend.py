@@ -6,11 +6,21 @@ import asyncio
 import ipaddress
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sampan_hub.backends.base import BackendError, Capacity, JobSpec, Listing, LogTail, Phase, Submitted
+from sampan_hub.backends.base import (
+    BackendError,
+    Capacity,
+    Expected,
+    JobSpec,
+    Listing,
+    LogTail,
+    Pace,
+    Phase,
+    Submitted,
+)
 from sampan_hub.backends.local import containment, folders, listeners, logs, records, stopping
 from sampan_hub.backends.local.fork_server import Origin
 from sampan_hub.backends.local.forking import ForkServers
@@ -29,6 +39,8 @@ Program = tuple[Sequence[str], Mapping[str, str]]
 
 class LocalBackend:
     """Jobs as processes of this machine, kept in folders below `root` (made 0700 when missing)."""
+
+    pace = Pace(moving_s=0.5, steady_s=2.0, empty_s=5.0)
 
     def __init__(
         self,
@@ -105,7 +117,7 @@ class LocalBackend:
         if failed:
             raise BackendError(f"local: {len(failed)} jobs could not be asked to end: {'; '.join(failed[:5])}")
 
-    async def observe(self) -> Listing:
+    async def observe(self, expected: Collection[Expected] = ()) -> Listing:  # noqa: ARG002 - records stay
         """One look at every folder; see the contract. Ended jobs stay until `forget`."""
         begun_at = datetime.now(UTC)
         look = await asyncio.to_thread(self._look)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from sampan_hub.jobs.drafts import ClusterDraft, NoSuchCluster, StoreError
-from sampan_hub.jobs.keys import make_job_id
+from sampan_hub.jobs.keys import make_random_id
 from sampan_hub.jobs.model import Cluster, ClusterState, Reason, Wanted
 from sampan_hub.jobs.store.engine import Tx
 from sampan_hub.jobs.store.rows import cluster_to_row, row_to_cluster
@@ -47,7 +47,7 @@ def ensure(tx: Tx, draft: ClusterDraft, now: datetime) -> Cluster:
     _check_may_begin(tx.conn, draft)
     instance = tx.conn.execute(sa.select(site.c.instance)).scalar_one()
     cluster = Cluster(
-        id=make_job_id(instance),
+        id=make_random_id(instance),
         name=draft.name,
         owner=draft.owner,
         project=draft.project,

@@ -156,7 +156,7 @@ def _insert(tx: Tx, draft: BatchDraft, batch: str, accepted: Sequence[int], now:
     if not accepted:
         return []
     instance = tx.conn.execute(sa.select(site.c.instance)).scalar_one()
-    new = [_make_job(draft, batch, index, draft.items[index], make_job_id(instance), now) for index in accepted]
+    new = [_make_job(draft, batch, index, draft.items[index], instance, now) for index in accepted]
     recorded = insert_jobs(tx, new, by=draft.submitter, now=now)
     plain = json.dumps(dict(draft.secrets)).encode()
     rows = [{"job_id": job.id, "ciphertext": fernet.encrypt(plain)} for job in recorded]
@@ -164,9 +164,9 @@ def _insert(tx: Tx, draft: BatchDraft, batch: str, accepted: Sequence[int], now:
     return recorded
 
 
-def _make_job(draft: BatchDraft, batch: str, index: int, item: ItemDraft, job_id: str, now: datetime) -> Job:
+def _make_job(draft: BatchDraft, batch: str, index: int, item: ItemDraft, instance: str, now: datetime) -> Job:
     return Job(
-        id=job_id,
+        id=make_job_id(instance, batch, index),
         kind=draft.kind,
         name=item.name,
         owner=draft.owner,

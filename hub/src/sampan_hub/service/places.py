@@ -1,0 +1,68 @@
+"""How jobs of each backend reach the service, as whom they run and where they begin, out of the settings."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from pathlib import Path
+
+from sampan_hub.jobs.spec import NotRunnable, Place
+from sampan_hub.settings.address import parse_url
+from sampan_hub.settings.model import Settings
+from sampan_hub.settings.slurm import SlurmBackend
+
+HOST = "127.0.0.1"
+
+
+def base_path(settings: Settings) -> str:
+    """The path all routes lie under: `/services/sampan`, below whatever path people come in by."""
+    return f"{parse_url(settings.url)[2]}services/sampan"
+
+
+def make_places(settings: Settings, port: int) -> Mapping[str, Place]:
+    """One for each backend; `port` is the service's own on this machine."""
+    return {
+        name: make_slurm_place(settings, backend) if isinstance(backend, SlurmBackend) else _here(settings, port)
+        for name, backend in settings.backends.items()
+    }
+
+
+def make_slurm_place(settings: Settings, backend: SlurmBackend) -> Place:
+    """Jobs on other machines come in as people do, and run as the person who asked (or all as this one)."""
+    url = (backend.reach or settings.url).rstrip("/")
+    return Place(
+        service_url=f"{url}/services/sampan",
+        uid_of=uid_of if backend.submit_as == "themselves" else lambda _owner: os.getuid(),
+        default_folder="~",
+    )
+
+
+def uid_of(owner: str) -> int:
+    """The uid of the system user of this name; raises NotRunnable where there is none."""
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except KeyError as error:
+        raise NotRunnable(
+            f"There is no system user {owner} here: an administrator makes the account, on this machine and the nodes."
+        ) from error
+
+
+def _here(settings: Settings, port: int) -> Place:
+    return Place(
+        service_url=f"http://{HOST}:{port}{base_path(settings)}",
+        uid_of=lambda _owner: os.getuid(),
+        default_folder=str(_default_folder(settings)),
+        homes=_homes(settings),
+    )
+
+
+def _default_folder(settings: Settings) -> Path:
+    """Where a notebook opens: on a laptop the folder Sampan was started for, beside its state; elsewhere the home."""
+    return settings.state_dir.resolve().parent if settings.profile == "laptop" else Path.home()
+
+
+def _homes(settings: Settings) -> Path | None:
+    """A site whose people share one system user gives each a folder of their own, beside its state."""
+    shares = settings.profile == "site" and settings.isolation == "none"
+    return settings.state_dir.resolve().parent / "people" if shares else None
