@@ -1,0 +1,1 @@
+"""Environments for people's code, on storage that every node sees: built aside, then switched to in one step."""
