@@ -6,13 +6,14 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from sampan_hub.backends.base import Expected, Listing, Pace
 from sampan_hub.backends.fake import FakeBackend, Faults
 from sampan_hub.jobs.drafts import Selection
 from sampan_hub.jobs.keys import is_signed, parse_credential
@@ -87,6 +88,35 @@ async def test_jobs_start_when_asked_for_and_end_when_stopped(store: Store) -> N
         assert reconciler.last_good_listing_at["fake"] is not None
     assert store.job(ids[2]).exit == Exit(code=3)
     assert backend.running() == set()
+
+
+async def test_who_misses_something_makes_it_look_at_once(store: Store) -> None:
+    backend = FakeBackend()
+    backend.pace = Pace(moving_s=3600, steady_s=3600, empty_s=3600, gap_s=0.01)
+    async with reconciling(store, backend) as reconciler:
+        await until(lambda: reconciler.last_good_listing_at["fake"] is not None)
+        first = reconciler.last_good_listing_at["fake"]
+        reconciler.look("another")
+        reconciler.look("fake")
+        await until(lambda: reconciler.last_good_listing_at["fake"] != first)
+
+
+async def test_a_backend_is_told_what_should_be_there(store: Store) -> None:
+    told: list[set[str]] = []
+
+    class Told(FakeBackend):
+        async def observe(self, expected: Collection[Expected] = ()) -> Listing:
+            told.append({one.job_id for one in expected})
+            return await super().observe(expected)
+
+    backend = Told()
+    async with reconciling(store, backend):
+        job = await asyncio.to_thread(submit_one, store, make_draft(), now())
+        await until(lambda: states(store) == [State.STARTING])
+    told.clear()
+    async with reconciling(store, backend):
+        await until(lambda: bool(told))
+    assert told[0] == {job.id}, "the first look of a restarted service knows what to expect"
 
 
 async def test_it_comes_to_rest(store: Store) -> None:

@@ -38,6 +38,7 @@ class HostCluster(SpecCluster):
         self.brake = Brake()
         self.rested: Counter[str] | None = None
         self.draining: set[str] = set()
+        self.came: set[str] = set()
         self.notes: deque[dict[str, Any]] = deque(maxlen=NOTES)
         self.note_count = 0
         self.last_jobs: list[Mapping[str, Any]] = []
@@ -58,6 +59,12 @@ class HostCluster(SpecCluster):
     def observed(self) -> set[str]:
         """Names that are there, from the scheduler itself."""
         return {worker.name for worker in self.scheduler.workers.values()}
+
+    def find_missing(self) -> set[str]:
+        """Names that were there, are not let go, and are gone: their end is not known from the feed yet."""
+        observed = self.observed
+        self.came = (self.came & self.plan) | observed
+        return (self.came & self.plan) - observed
 
     @property
     def plan(self) -> set[str]:

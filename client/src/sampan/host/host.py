@@ -29,6 +29,7 @@ FEED_WAIT_S = 20
 FEED_RETRY_S = 0.5
 LOOK_INTERVAL_S = 0.5
 BUSY_REPORT_S = 30.0
+MISSING_REPORT_S = 3.0
 CLOSE_S = 20.0
 
 
@@ -64,6 +65,7 @@ class Host:
         self.transitions = -1
         self.last_state: dict[str, Any] = {}
         self.busy_told_at_s = 0.0
+        self.missing_told_at_s = 0.0
         self.busy_told: bool | None = None
 
     @property
@@ -179,6 +181,7 @@ class Host:
                 self.scheduler.start_dashboard()
             self.write_state()
             await self.tell_busy(activity.tasks)
+            await self.tell_missing()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_INTERVAL_S):
                     await self.stop.wait()
@@ -200,6 +203,17 @@ class Host:
             await self.put({"busy": busy}, timeout_s=5.0)
         except SampanError as error:
             log.info("The service was not told that this cluster is busy=%s: %s", busy, error)
+
+    async def tell_missing(self) -> None:
+        """A worker's connection is gone: the service looks at once, and its feed says what became of the job."""
+        now_s = time.monotonic()
+        if not self.cluster.find_missing() or now_s - self.missing_told_at_s < MISSING_REPORT_S:
+            return
+        self.missing_told_at_s = now_s
+        try:
+            await self.put({"look": True}, timeout_s=5.0)
+        except SampanError as error:
+            log.info("The service was not told that a worker is missing: %s", error)
 
     async def tell_where(self) -> None:
         """Workers learn the scheduler's address from the service: a restored database may not have it."""

@@ -95,6 +95,12 @@ class Reconciler:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._woken.set)
 
+    def look(self, backend: str) -> None:
+        """List this backend now: somebody saw that something there has changed. On the event loop."""
+        watch = self._watches.get(backend)
+        if watch is not None:
+            watch.look_now()
+
     async def run(self) -> None:
         """Reconcile until cancelled; calls in flight are then given up (a later start settles them)."""
         self._loop = asyncio.get_running_loop()

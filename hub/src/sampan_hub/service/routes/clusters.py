@@ -72,6 +72,8 @@ async def report(
         dashboard=body.dashboard,
         busy=body.busy,
     )
+    if body.look:
+        context.reconciler.look(cluster.backend)
     return _answer(cluster)
 
 

@@ -27,6 +27,8 @@ class ClusterReport(Request):
     dashboard: Annotated[str, StringConstraints(max_length=500)] | None = None
     state: Literal["starting", "running", "closing"] | None = None
     busy: bool | None = None
+    look: bool = False
+    """A worker is gone that nobody let go: list the cluster's backend now, not at its next round."""
 
 
 class ClusterView(Answer):
