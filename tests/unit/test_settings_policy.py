@@ -106,7 +106,7 @@ def test_refusals_say_place_cause_and_remedy() -> None:
         "sampan.yaml:5:8 login – other machines can reach Sampan, and nobody's login is checked. Remedy: set "
         "`login: links`, or `class:` and `config:` of a real authenticator; or `plain_http: true`",
         "sampan.yaml:2:9 listen – other machines can reach Sampan, and nothing is encrypted. Remedy: set "
-        "`tls: {certificate, key}` or `behind_proxy: [ADDRESS]`; or `plain_http: true`",
+        "`tls: own`, `tls: {certificate, key}` or `behind_proxy: [ADDRESS]`; or `plain_http: true`",
     ]
     assert refused("projects:\n  p:\n    sizes: [smal]\n") == [
         "sampan.yaml:3:13 projects.p.sizes[0] – 'smal' is not one of `sizes` (large, medium, small)"
@@ -217,3 +217,33 @@ def test_bind_and_public_url() -> None:
     assert bind_endpoint(settings) == Endpoint("::", 8443)
     assert public_url(settings) == "https://s.example/hub/"
     assert public_url(settings_of("url: http://[::1]:8000")) == "http://[::1]:8000/"
+
+
+SLURM = "profile: site\nlogin: {class: x}\nurl: %s\nbackends: {cluster: {kind: slurm%s}}\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "keys_of_backend", "key", "cause"),
+    [
+        ("http://192.0.2.1/", "", "backends.cluster", "without encryption"),
+        (
+            "https://192.0.2.1/\ntls: own",
+            ", reach: 'http://192.0.2.9/'",
+            "backends.cluster.reach",
+            "without encryption",
+        ),
+        ("http://127.0.0.1/", ", reach: 'https://192.0.2.9/'", "backends.cluster.reach", "nothing here speaks TLS"),
+        ("http://127.0.0.1/", ", reach: nowhere", "backends.cluster.reach", "expected http"),
+    ],
+)
+def test_what_crosses_hosts_is_encrypted(url: str, keys_of_backend: str, key: str, cause: str) -> None:
+    (sentence,) = [text for text in refused(SLURM % (url, keys_of_backend)) if key in text]
+    assert cause in sentence
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1/", "https://192.0.2.1/\ntls: own", "https://192.0.2.1/\ntls: {certificate: c, key: k}"],
+)
+def test_a_cluster_on_this_machine_or_over_tls_is_no_trouble(url: str) -> None:
+    assert [text for text in refused(SLURM % (url, ", network: 10.0.0.0/24")) if "backends" in text] == []

@@ -53,7 +53,7 @@ def _finding(details: ErrorDetails, source: Source) -> Finding:
 def without_tags(loc: tuple[int | str, ...]) -> KeyPath:
     """pydantic's location without the marks it adds for unions and keys: the path in the file."""
     path = list(loc[:-1] if loc[-1:] == ("[key]",) else loc)
-    for depth, root in ((2, "backends"), (1, "login")):
+    for depth, root in ((2, "backends"), (1, "login"), (1, "tls")):
         if path[:1] == [root] and len(path) > depth:
             del path[depth]
     return tuple(path)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from sampan_hub.settings.explain import explain
 from sampan_hub.settings.findings import Finding, SettingsError, made
-from sampan_hub.settings.model import Settings
+from sampan_hub.settings.model import Settings, Tls
 from sampan_hub.settings.references import References
 from sampan_hub.settings.yamlfile import parse_document
 
@@ -67,9 +67,10 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
         name: environment.model_copy(update={"prefix": absolute(environment.prefix)})
         for name, environment in settings.environments.items()
     }
-    tls = settings.tls and settings.tls.model_copy(
-        update={"certificate": absolute(settings.tls.certificate), "key": absolute(settings.tls.key)}
-    )
+    tls = settings.tls
+    if isinstance(tls, Tls):
+        files = {"certificate": absolute(tls.certificate), "key": absolute(tls.key), "ca": tls.ca and absolute(tls.ca)}
+        tls = tls.model_copy(update=files)
     changes = {"state_dir": absolute(settings.state_dir), "environments": environments, "tls": tls}
     return settings.model_copy(update=changes)
 

@@ -151,6 +151,18 @@ class Tls(Section):
     """The certificate and what it chains to, PEM."""
     key: Path
     """Its private key, PEM, readable by nobody else."""
+    ca: Path | None = None
+    """The certificate of the authority that signed it, PEM, where that is the site's own: jobs on other machines know
+    Sampan by it. Default: what the certificate's file holds of it, else the authorities that the nodes know."""
+
+
+def _tls_form(value: Any) -> str:
+    return "(files)" if isinstance(value, dict | Tls) else "(word)"
+
+
+TlsSetting = Annotated[
+    Annotated[Literal["own"], Tag("(word)")] | Annotated[Tls, Tag("(files)")], Discriminator(_tls_form)
+]
 
 
 class Idle(Section):
@@ -199,8 +211,9 @@ class Settings(Section):
     Default: `links` on a loopback address; elsewhere it must be said."""
     admins: tuple[str, ...] = ()
     """User names of those who may see and stop everything."""
-    tls: Tls | None = None
-    """Certificate and key, where Sampan's own proxy speaks HTTPS."""
+    tls: TlsSetting | None = None
+    """Where Sampan's own proxy speaks HTTPS: `certificate:` and `key:`, or `own` for a certificate that Sampan makes.
+    Browsers take that one once they know `tls/ca.crt` in the state folder."""
     behind_proxy: tuple[str, ...] = ()
     """Addresses or networks of the HTTPS proxies in front of Sampan, whose `X-Forwarded-…` headers are believed."""
     plain_http: bool = Field(default=False, strict=True)

@@ -37,6 +37,11 @@ class StatePaths:
         return self.root / "jobs"
 
     @property
+    def tls(self) -> Path:
+        """Our own certificate authorities, what they sign, and the keys of both."""
+        return self.root / "tls"
+
+    @property
     def first_logins(self) -> Path:
         """One mark per person who has been shown the examples."""
         return self.root / "first-logins"

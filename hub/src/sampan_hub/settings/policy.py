@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from sampan_hub.settings.address import AddressError, Endpoint, bind_endpoint, parse_listen, parse_url
+from sampan_hub.settings.crossing import crossing_refusals
 from sampan_hub.settings.findings import Finding, KeyPath, made
 from sampan_hub.settings.model import ClassLogin, LocalBackend, Settings
 from sampan_hub.settings.slurm import SlurmBackend
@@ -17,7 +18,7 @@ _LEAST_MEMORY_BYTES = 64 << 20
 
 def refusals(settings: Settings) -> list[Finding]:
     """Everything that keeps Sampan from starting; empty when it may."""
-    subjects = (_address, _references, _people, _values, _exposure, _sharing)
+    subjects = (_address, _references, _people, _values, _exposure, crossing_refusals, _sharing)
     return [finding for subject in subjects for finding in subject(settings)]
 
 
@@ -195,7 +196,7 @@ def _exposure(settings: Settings) -> Iterator[Finding]:
         yield made(settings.source, ("login",) if settings.login else ("url",), text, remedy=remedy)
     if settings.tls is None and not settings.behind_proxy:
         text = "other machines can reach Sampan, and nothing is encrypted"
-        remedy = "set `tls: {certificate, key}` or `behind_proxy: [ADDRESS]`; or `plain_http: true`"
+        remedy = "set `tls: own`, `tls: {certificate, key}` or `behind_proxy: [ADDRESS]`; or `plain_http: true`"
         yield made(settings.source, ("listen",) if settings.listen else ("url",), text, remedy=remedy)
 
 

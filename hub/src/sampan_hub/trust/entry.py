@@ -1,0 +1,92 @@
+"""The TLS entry: the certificate that people and jobs on other hosts meet at the proxy, and by what jobs know it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from sampan_hub.settings.address import bind_endpoint, parse_url
+from sampan_hub.settings.keyfiles import KeyFileError
+from sampan_hub.settings.model import Settings, Tls
+from sampan_hub.settings.paths import StatePaths
+from sampan_hub.settings.slurm import SlurmBackend
+from sampan_hub.trust.authority import Usage, certificate_pem, is_issued_by
+from sampan_hub.trust.files import Pair, ensure_authority, ensure_certificate, ensure_folder, pair_in
+
+ENTRY_LIFETIME = timedelta(days=800)
+"""Some systems take no server's certificate that is made for more than 825 days."""
+ENTRY_RENEW_BEFORE = timedelta(days=100)
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what `listen` may say, not bound here
+
+
+def authority_files(paths: StatePaths) -> Pair:
+    """The authority of `tls: own`."""
+    return pair_in(paths.tls, "ca")
+
+
+def entry_files(settings: Settings, paths: StatePaths) -> Pair | None:
+    """The certificate and key of the proxy's public side; None where it speaks no TLS."""
+    if isinstance(settings.tls, Tls):
+        return Pair(settings.tls.certificate, settings.tls.key)
+    return None if settings.tls is None else pair_in(paths.tls, "entry")
+
+
+def entry_names(settings: Settings) -> frozenset[str]:
+    """Every host name and address under which the settings say that the entry is reached."""
+    urls = [settings.url]
+    urls += [
+        backend.reach for backend in settings.backends.values() if isinstance(backend, SlurmBackend) and backend.reach
+    ]
+    bound = bind_endpoint(settings).host
+    return frozenset([parse_url(url)[1].host for url in urls] + ([] if bound in EVERYWHERE else [bound]))
+
+
+def ensure_entry(settings: Settings, paths: StatePaths, now: datetime) -> bool:
+    """With `tls: own`, a certificate for the names of today that lasts; whether it was made, or made anew.
+
+    Raises KeyFileError.
+    """
+    if settings.tls != "own":
+        return False
+    ensure_folder(paths.tls)
+    authority = ensure_authority(
+        authority_files(paths), f"Sampan at {parse_url(settings.url)[1].host}", Usage.SERVER, now
+    )
+    return ensure_certificate(
+        pair_in(paths.tls, "entry"),
+        authority,
+        "Sampan",
+        entry_names(settings),
+        lifetime=ENTRY_LIFETIME,
+        renew_before=ENTRY_RENEW_BEFORE,
+        now=now,
+    )
+
+
+def read_entry_bundle(settings: Settings, paths: StatePaths) -> str:
+    """The certificates (PEM) by which jobs know the entry; empty where the machines' own authorities are to do it.
+
+    Raises KeyFileError.
+    """
+    if settings.tls == "own":
+        return _pem(_read_all(authority_files(paths).certificate))
+    if not isinstance(settings.tls, Tls):
+        return ""
+    if settings.tls.ca is not None:
+        return _pem(_read_all(settings.tls.ca))
+    return _pem([each for each in _read_all(settings.tls.certificate) if is_issued_by(each, each)])
+
+
+def _read_all(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise KeyFileError(f"{path} holds no PEM certificate") from error
+
+
+def _pem(certificates: list[x509.Certificate]) -> str:
+    return b"".join(map(certificate_pem, certificates)).decode()
