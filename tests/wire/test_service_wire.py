@@ -124,6 +124,7 @@ ENDED = Job(
     claimed_at=NOON.replace(second=2),
     started_at=NOON.replace(second=1),
     ended_at=NOON.replace(minute=30, second=1),
+    deadline=NOON.replace(hour=11, second=1),
     exit=Exit(signal=9, peak_memory_bytes=1_181_116_006),
     price_micros_per_hour=500_000,
     options={"env": {"never": "shown"}},
@@ -169,6 +170,7 @@ def test_a_submit_is_answered_as_the_golden_message_says() -> None:
         claimed_at=None,
         started_at=None,
         ended_at=None,
+        deadline=None,
         exit=None,
         busy_at=None,
         revision=18,
@@ -230,6 +232,7 @@ def test_a_session_is_shown_as_the_golden_message_says() -> None:
         [notebook, worker, waiting, stopped, retired, others, ENDED],
         {ENDED.cluster or "": "calc"},
         idle_end_at=NOON.replace(hour=13),
+        walltime_notice_s=120,
         currency="EUR",
         paused=None,
     )

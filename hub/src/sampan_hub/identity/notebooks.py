@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+
+from sampan_hub.look import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class Notebook:
     exit_signal: int | None = None
     is_unknown: bool = False
     lost: bool = False
+    deadline: datetime | None = None
+    """When its walltime ends it; None where it may run on."""
 
     @property
     def has_ended(self) -> bool:
@@ -47,6 +52,7 @@ class Notebook:
 def parse_notebook(job: dict[str, Any]) -> Notebook:
     """A notebook from one job of the service's answers."""
     address, exit_, reason = job.get("address"), job.get("exit") or {}, job.get("reason") or {}
+    deadline = job.get("deadline")
     return Notebook(
         id=job["id"],
         owner=job["owner"],
@@ -62,6 +68,7 @@ def parse_notebook(job: dict[str, Any]) -> Notebook:
         exit_signal=exit_.get("signal"),
         is_unknown=job.get("unknown_since") is not None,
         lost=bool(job.get("lost")),
+        deadline=datetime.fromisoformat(deadline) if deadline else None,
     )
 
 
@@ -95,8 +102,8 @@ _SENTENCE = {
 }
 
 
-def describe(notebook: Notebook) -> tuple[int, str]:
-    """Percent and one sentence: what it waits for, and its place where there is a queue."""
+def describe(notebook: Notebook, now: datetime | None = None) -> tuple[int, str]:
+    """Percent and one sentence: what it waits for, its place where there is a queue, when its walltime ends it."""
     sentence = _SENTENCE.get(notebook.state, "Your server is on its way")
     if notebook.is_unknown:
         sentence += "; where it runs cannot be asked at the moment"
@@ -104,6 +111,9 @@ def describe(notebook: Notebook) -> tuple[int, str]:
         sentence += f", place {notebook.position}"
     if notebook.reason:
         sentence += f": {notebook.reason.removeprefix('Waiting for room: ')}"
+    if notebook.deadline is not None and notebook.state in ("starting", "running"):
+        end = words.moment(notebook.deadline, now or datetime.now(UTC))
+        sentence = f"{sentence.rstrip('.')}. It ends at {end} (walltime)"
     return _PERCENT.get(notebook.state, 50), sentence.rstrip(".") + "."
 
 

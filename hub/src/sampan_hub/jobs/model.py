@@ -160,6 +160,8 @@ class Job:
     claimed_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    deadline: datetime | None = None
+    """When its backend ends it, should it still run then (its walltime)."""
     address: Address | None = None
     exit: Exit | None = None
     price_micros_per_hour: int | None = None

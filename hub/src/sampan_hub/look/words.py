@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -58,3 +58,10 @@ def elapsed(since: datetime, now: datetime) -> str:
     parts = [(days, "d"), (hours, "h"), (minutes, "min")]
     first = next(index for index, (amount, _) in enumerate(parts) if amount)
     return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2] if amount)
+
+
+def moment(at: datetime, now: datetime) -> str:
+    """`14:05 UTC`; with its day where that is not today: `Tue 5 May 14:05 UTC`."""
+    utc = at.astimezone(UTC)
+    day = "" if utc.date() == now.astimezone(UTC).date() else f"{utc:%a} {utc.day} {utc:%b} "
+    return f"{day}{utc:%H:%M} UTC"

@@ -67,6 +67,7 @@ def view_job(job: Job, now: datetime) -> JobView:
         claimed_at=job.claimed_at,
         started_at=job.started_at,
         ended_at=job.ended_at,
+        deadline=job.deadline,
         address=_view_address(job.address),
         exit=_view_exit(job.exit),
         price_micros_per_hour=job.price_micros_per_hour,

@@ -54,8 +54,9 @@ def _alive(job: Job, observed: Observed, begun_at: datetime, now: datetime) -> J
             after = after.with_(reason=None)
     if after.state is State.QUEUED:
         reason = observed.reason if job.wanted is Wanted.RUN else after.reason
-        return after.with_(position=observed.position, reason=reason)
-    return after.with_(position=None, started_at=after.started_at or observed.started_at or now)
+        return after.with_(position=observed.position, reason=reason, deadline=None)
+    started_at = after.started_at or observed.started_at or now
+    return after.with_(position=None, started_at=started_at, deadline=observed.deadline)
 
 
 def _moves(job: Job, state: State, begun_at: datetime) -> bool:

@@ -153,6 +153,7 @@ def make_adopted(identity: Identity, observed: Observed, backend: str, now: date
         run=observed.run,
         last_seen_at=now,
         started_at=observed.started_at,
+        deadline=observed.deadline,
         price_micros_per_hour=identity.price_micros_per_hour,
     )
 

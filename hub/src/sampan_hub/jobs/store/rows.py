@@ -25,7 +25,7 @@ from sampan_hub.jobs.model import (
 _PLAIN = (
     "id", "name", "owner", "tenant", "project", "size", "environment", "backend", "batch", "parent", "cluster",
     "price_micros_per_hour", "created_at", "state_since", "attempt", "unknown_since", "lost", "last_seen_at",
-    "claimed_at", "started_at", "ended_at", "busy", "busy_at", "position", "revision",
+    "claimed_at", "started_at", "ended_at", "deadline", "busy", "busy_at", "position", "revision",
 )  # fmt: skip
 
 _CLUSTER_PLAIN = (

@@ -106,6 +106,7 @@ jobs = sa.Table(
     _time("claimed_at"),
     _time("started_at"),
     _time("ended_at"),
+    _time("deadline"),
     _text("address_scheme", nullable=True),
     _text("address_host", nullable=True),
     _integer("address_port", nullable=True),

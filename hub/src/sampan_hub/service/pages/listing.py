@@ -50,6 +50,8 @@ class Row:
     is_ended: bool
     can_stop: bool
     open_url: str | None = None
+    deadline: datetime | None = None
+    """When its walltime ends it; None where it may run on, or has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def make_row(job: Job, prefix: str, now: datetime) -> Row:
         is_ended=job.is_ended,
         can_stop=not job.is_ended and job.wanted is Wanted.RUN,
         open_url=f"{prefix}user/{quote(job.owner, safe='@~')}/{quote(job.name)}" if is_open else None,
+        deadline=None if job.is_ended else job.deadline,
     )
 
 

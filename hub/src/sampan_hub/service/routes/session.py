@@ -19,6 +19,8 @@ from sampan_hub.service.context import Context, utc_now
 from sampan_hub.service.feed import RECENT
 from sampan_hub.service.problems import fail
 from sampan_hub.service.wire import FailureView, SessionAnswer
+from sampan_hub.settings.model import BackendSettings
+from sampan_hub.settings.slurm import WALLTIME_NOTICE_S, SlurmBackend
 
 router = APIRouter(tags=["site"])
 
@@ -46,6 +48,7 @@ def _read_session(context: Context, notebook: Job) -> str:
         jobs,
         {cluster.id: cluster.name for cluster in clusters},
         idle_end_at=idle_end_at(notebook, clusters, context.reconciler.up_since, idle),
+        walltime_notice_s=_walltime_notice_s(context.settings.backends.get(notebook.backend)),
         currency=context.settings.currency,
         paused=store.paused(),
     ).model_dump_json()
@@ -57,6 +60,7 @@ def make_session(
     cluster_names: Mapping[str, str],
     *,
     idle_end_at: datetime | None,
+    walltime_notice_s: int,
     currency: str | None,
     paused: str | None,
 ) -> SessionAnswer:
@@ -74,9 +78,15 @@ def make_session(
         price_micros_per_hour=sum(known) if known else None,
         currency=currency,
         idle_end_at=idle_end_at,
+        deadline=notebook.deadline,
+        walltime_notice_s=walltime_notice_s,
         paused=paused,
         failures=[_view_failure(job, cluster_names) for job in failed[:MOST_FAILURES]],
     )
+
+
+def _walltime_notice_s(backend: BackendSettings | None) -> int:
+    return backend.walltime_notice if isinstance(backend, SlurmBackend) else WALLTIME_NOTICE_S
 
 
 def has_failed(job: Job) -> bool:

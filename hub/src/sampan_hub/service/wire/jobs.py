@@ -90,6 +90,8 @@ class JobView(Answer):
     claimed_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
+    deadline: datetime | None
+    """When its backend ends it, should it still run then (its walltime); None where none is announced."""
     address: AddressView | None
     exit: ExitView | None
     price_micros_per_hour: int | None

@@ -86,6 +86,10 @@ class SessionAnswer(Answer):
     currency: str | None
     idle_end_at: datetime | None
     """When this notebook is stopped if nothing is run until then; None while it works."""
+    deadline: datetime | None
+    """When this notebook's backend ends it, whatever runs (its walltime); None where none is announced."""
+    walltime_notice_s: int
+    """How long before that its person is told."""
     paused: str | None
     failures: list[FailureView]
 

@@ -18,6 +18,14 @@ function tellTimes() {
     time.textContent = first < 0 ? "under a minute" : words.join(" ");
     time.title = new Date(time.dateTime).toLocaleString();
   }
+  for (const time of document.querySelectorAll("time[data-at]")) {
+    const at = new Date(time.dateTime);
+    const clock = { hour: "2-digit", minute: "2-digit" };
+    const isToday = at.toDateString() === new Date().toDateString();
+    const day = { weekday: "short", day: "numeric", month: "short" };
+    time.textContent = at.toLocaleString([], isToday ? clock : { ...day, ...clock });
+    time.title = at.toLocaleString();
+  }
 }
 
 function countPicked() {
