@@ -14,6 +14,7 @@ from sampan_hub.cli.supervise.jobs import JobsClient
 from sampan_hub.cli.supervise.ports import Ports, read_ports
 from sampan_hub.cli.supervise.prepare import CannotStart
 from sampan_hub.cli.supervise.site import Site, load_site
+from sampan_hub.cli.supervise.units import KeptElsewhere
 from sampan_hub.settings.findings import SettingsError
 from sampan_hub.settings.keyfiles import KeyFileError
 
@@ -30,7 +31,7 @@ def down(config: Path | None, with_jobs: bool) -> None:
             console.say(f"nothing runs here: {site.paths.root} has never served")
             return
         asyncio.run(_down(site, ports, with_jobs))
-    except (SettingsError, CannotStart, KeyFileError, JobsLeft) as error:
+    except (SettingsError, CannotStart, KeyFileError, JobsLeft, KeptElsewhere) as error:
         raise console.Failure(str(error)) from error
 
 

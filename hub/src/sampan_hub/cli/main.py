@@ -22,6 +22,7 @@ class Subcommand(NamedTuple):
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "up": Subcommand("sampan_hub.cli.up:up", "Serve: run proxy, hub and service, and keep them running."),
+    "run": Subcommand("sampan_hub.cli.run:run", "Run one process of the three, for systemd to keep."),
     "down": Subcommand("sampan_hub.cli.down:down", "End proxy, hub and service; --jobs ends the jobs too."),
     "check": Subcommand("sampan_hub.cli.check:check", "List what is wrong here, each with its remedy."),
     "config": Subcommand("sampan_hub.cli.config:config", "Show, check and change the settings file."),

@@ -11,18 +11,16 @@ from pathlib import Path
 import click
 
 from sampan_hub.cli.supervise import console
-from sampan_hub.cli.supervise.commands import make_commands
+from sampan_hub.cli.supervise.arrange import arrange
 from sampan_hub.cli.supervise.http import NotAnswering
 from sampan_hub.cli.supervise.jobs import JobsClient, count_busy_kernels
 from sampan_hub.cli.supervise.known import check_people
 from sampan_hub.cli.supervise.links import make_own_address
-from sampan_hub.cli.supervise.ports import Ports, is_free, read_ports, settle_ports
-from sampan_hub.cli.supervise.prepare import CannotStart, ensure_state, find_proxy, take_lock
-from sampan_hub.cli.supervise.processes import is_running
+from sampan_hub.cli.supervise.ports import Ports
+from sampan_hub.cli.supervise.prepare import CannotStart, prepared, take_lock
 from sampan_hub.cli.supervise.site import Site, load_site
 from sampan_hub.cli.supervise.supervisor import Supervisor
 from sampan_hub.settings.findings import SettingsError
-from sampan_hub.settings.keyfiles import read_key
 
 JOBS_STOP_S = 10.0
 
@@ -33,8 +31,8 @@ def up(config: Path | None) -> None:
     """Serve: run proxy, hub and service, and keep them running until Ctrl-C."""
     try:
         site = load_site(config)
-        ensure_state(site)
-        lock = take_lock(site)
+        with prepared(site):
+            lock = take_lock(site)
         if lock is None:
             _say_already_running(site)
             return
@@ -55,33 +53,15 @@ def _say_already_running(site: Site) -> None:
 
 def _serve(site: Site) -> int:
     console.warn_of_policy(site)
-    node, script = find_proxy()
-    running = {name for name in ("proxy", "hub", "service") if is_running(site.paths.run, name)}
-    _check_public_port(site, "proxy" in running)
-    ports = settle_ports(
-        site.ports_file, site.endpoint.port, running | ({"proxy_api"} if "proxy" in running else set())
-    )
-    token = read_key(site.paths.key("proxy-token")).decode()
-    commands = make_commands(site, ports, node, script, token)
-    supervisor = Supervisor(site, ports, commands, console.say)
+    with prepared(site):
+        ports, commands = arrange(site)
+    supervisor = Supervisor(site, ports, list(commands.values()), console.say)
     return asyncio.run(
         supervisor.run(
             announce=lambda: console.say_link(make_own_address(site)),
             stop_jobs=lambda is_given_up: _stop_jobs(site, ports, is_given_up),
         )
     )
-
-
-def _check_public_port(site: Site, is_ours: bool) -> None:
-    endpoint = site.endpoint
-    kept = read_ports(site.ports_file)
-    if is_ours and kept is not None and kept.public == endpoint.port:
-        return
-    if not is_free(endpoint.host, endpoint.port):
-        raise CannotStart(
-            f"Port {endpoint.port} on {endpoint.host} is taken or not allowed: "
-            f"end what listens there, or set `url:` in sampan.yaml to another port."
-        )
 
 
 def _stop_jobs(site: Site, ports: Ports, is_given_up: Callable[[], bool]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sampan_hub.cli.api import Api, ApiError
 from sampan_hub.cli.checks.trouble import Trouble
+from sampan_hub.cli.supervise.arrange import NAMES
 from sampan_hub.cli.supervise.http import NotAnswering, call
 from sampan_hub.cli.supervise.launch import record_path
 from sampan_hub.cli.supervise.ports import Ports, read_ports
@@ -16,29 +17,38 @@ from sampan_hub.cli.supervise.records import read_alive, read_boot_id, read_reco
 from sampan_hub.cli.supervise.site import LOOPBACK, Site
 from sampan_hub.settings.keyfiles import KeyFileError, read_key
 
-PROCESSES = ("proxy", "hub", "service")
 CONNECT_TIMEOUT_S = 5.0
 
 
 def check_processes(site: Site) -> Iterator[Trouble]:
     """Each of the three runs, and `sampan up` watches over them; when none runs, that is one finding, not four."""
     run = site.paths.run
-    dead = [name for name in PROCESSES if read_alive(record_path(run, name)) is None]
-    if len(dead) == len(PROCESSES):
-        yield Trouble("Sampan does not run here", "run `sampan up`")
+    alive = {name: record for name in NAMES if (record := read_alive(record_path(run, name))) is not None}
+    kept_by_up = not any(record.kept_by == "run" for record in alive.values())
+    start = "run `sampan up`" if kept_by_up else "start it where the others are kept (`systemctl start sampan.target`)"
+    if not alive:
+        yield Trouble("Sampan does not run here", "run `sampan up` (where systemd keeps it: start `sampan.target`)")
         return
-    for name in dead:
-        yield Trouble(f"the {name} does not run", f"run `sampan up`; why it ended: {site.paths.log / name}.log")
-    if read_alive(record_path(run, "up")) is None:
+    for name in NAMES:
+        if name not in alive:
+            yield Trouble(f"the {name} does not run", f"{start}; why it ended: {where_logged(site, name)}")
+    if kept_by_up and read_alive(record_path(run, "up")) is None:
         remedy = "run `sampan up`: it takes over what runs"
         yield Trouble("`sampan up` does not run: what ends now is not started again", remedy)
+
+
+def where_logged(site: Site, name: str) -> str:
+    """Where a process writes: `sampan run` leaves that to who keeps it."""
+    record = read_record(record_path(site.paths.run, name))
+    kept_by_up = record is None or record.kept_by == "up"
+    return str(site.paths.log / f"{name}.log") if kept_by_up else f"`journalctl -u sampan-{name}`"
 
 
 def check_other_users_of_folder(site: Site) -> Iterator[Trouble]:
     """No other process, and no other machine, works with this state folder."""
     run = site.paths.run
     known = {os.getpid()}
-    for name in PROCESSES:
+    for name in NAMES:
         record = read_record(record_path(run, name))
         if record is None:
             continue
@@ -46,7 +56,7 @@ def check_other_users_of_folder(site: Site) -> Iterator[Trouble]:
         if record.boot_id != read_boot_id() and record_path(run, name).stat().st_mtime > _booted_at_s():
             text = f"another machine started a {name} with {site.paths.root} while this one was up"
             yield Trouble(text, "give each machine a `state_dir` of its own, on a disk of its own")
-    held = {run / f"{name}.lock" for name in PROCESSES}
+    held = {run / f"{name}.lock" for name in NAMES}
     for pid in sorted(_holders(held) - known):
         text = f"process {pid} works with {site.paths.root} and is none of the recorded three"
         yield Trouble(text, f"see what it is (`ps -fp {pid}`) and end it (`kill {pid}`)")
@@ -86,7 +96,7 @@ def check_answers(site: Site) -> Iterator[Trouble]:
         if read_alive(record_path(run, name)) is not None:
             trouble = check(site, ports)
             if trouble is not None:
-                remedy = f"see {site.paths.log / name}.log; `sampan down`, then `sampan up`, restarts it"
+                remedy = f"see {where_logged(site, name)}; `sampan down`, then a fresh start, restarts it"
                 yield Trouble(trouble, remedy)
 
 
@@ -126,8 +136,8 @@ def check_service_findings(site: Site) -> Iterator[Trouble]:
     try:
         found, sentence = api.get("findings")["findings"], api.get("pause")["sentence"]
     except ApiError as error:
-        log = site.paths.log / "service.log"
-        yield Trouble(f"what the service has found cannot be read: {error.message}", f"see {log}")
+        text = f"what the service has found cannot be read: {error.message}"
+        yield Trouble(text, f"see {where_logged(site, 'service')}")
         return
     if sentence is not None:
         yield Trouble(f"new work is refused: {sentence}", "run `sampan resume`")

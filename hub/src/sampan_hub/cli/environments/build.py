@@ -76,7 +76,15 @@ def _fill(folder: Path, order: Order, python: Interpreter, say: Callable[[str], 
     wheels = gather_wheels(order.wheels, folder)
     lock = write_lock(folder, python, wheels, order.requirements, order.source)
     own_python = folder / "bin" / "python"
-    words = ["venv", "--quiet", "--allow-existing", "--no-project", "--python", python.executable, folder]
+    words: list[str | Path] = [
+        "venv",
+        "--quiet",
+        "--allow-existing",
+        "--no-project",
+        "--python",
+        python.executable,
+        folder,
+    ]
     run_uv(words, "Making the environment")
     words = ["pip", "install", "--quiet", "--python", own_python, "--require-hashes", "--compile-bytecode"]
     run_uv([*words, "--link-mode", "copy", *order.source.options, "-r", lock], "Installing the packages")

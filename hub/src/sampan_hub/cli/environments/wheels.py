@@ -44,7 +44,7 @@ def gather_wheels(given: Sequence[Path], environment: Path) -> list[Path]:
         raise CannotBuild(f"{clients[0].name} and {clients[1].name} are both the client: give one of them.")
     source = None if clients else find_client_source()
     if source is not None:
-        words = ["build", "--quiet", "--wheel", "--build-constraints", CLONE / "tools" / "build.lock"]
+        words: list[str | Path] = ["build", "--quiet", "--wheel", "--build-constraints", CLONE / "tools" / "build.lock"]
         run_uv([*words, "--out-dir", folder, source], "Building the client's wheel")
         (folder / ".gitignore").unlink(missing_ok=True)
         clients = list(folder.glob("*.whl"))

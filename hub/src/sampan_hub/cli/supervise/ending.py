@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from sampan_hub.cli.supervise import console
+from sampan_hub.cli.supervise.arrange import NAMES
 from sampan_hub.cli.supervise.commands import make_commands, make_environment
 from sampan_hub.cli.supervise.http import NotAnswering, call
 from sampan_hub.cli.supervise.jobs import JobsClient
@@ -16,8 +17,8 @@ from sampan_hub.cli.supervise.ports import Ports
 from sampan_hub.cli.supervise.prepare import find_proxy
 from sampan_hub.cli.supervise.processes import find_running, is_running, start
 from sampan_hub.cli.supervise.site import Site
+from sampan_hub.cli.supervise.units import end_units
 
-NAMES = ("proxy", "hub", "service")
 UP = "up"
 UP_PATIENCE_S = 25.0
 PATIENCE_S = 8.0
@@ -30,9 +31,10 @@ class JobsLeft(Exception):
 
 
 async def end_processes(site: Site) -> list[str]:
-    """`sampan up` and its processes have ended; which of them there were."""
+    """`sampan up` and its processes have ended; which of them there were. Raises KeptElsewhere."""
     run = site.paths.run
     names = [name for name in (*NAMES, UP) if is_running(run, name)]
+    await asyncio.to_thread(end_units, run)
     supervisor = find_running(run, UP)
     if supervisor is not None:
         process, _ = supervisor

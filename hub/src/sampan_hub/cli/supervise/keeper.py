@@ -31,7 +31,7 @@ class Keeper:
         self._command = command
         self._say = say
         self._on_ready = on_ready
-        self._orders = orders_of(command, _read_text(site.settings_file))
+        self._orders = orders_of(command, site.read_settings_text())
         self._ends: list[End] = []
         self._loop_said = False
         self.process: Process | None = None
@@ -112,7 +112,3 @@ class Keeper:
                 f"it is tried again, ever more slowly. The last lines of {self.log}:\n{tail}"
             )
         await asyncio.sleep(restart.delay_s)
-
-
-def _read_text(path: Path | None) -> str:
-    return "" if path is None or not path.exists() else path.read_text(errors="replace")

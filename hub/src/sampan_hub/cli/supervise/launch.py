@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from sampan_hub.cli.supervise.records import make_own_record, write_record
+from sampan_hub.cli.supervise.records import KeptBy, make_own_record, write_record
 
 ALREADY_RUNNING = 75
 """Exit code: another process holds this name's lock (EX_TEMPFAIL)."""
@@ -22,7 +22,7 @@ def record_path(run: Path, name: str) -> Path:
     return run / f"{name}.json"
 
 
-def launch(run: Path, name: str, orders: str, argv: list[str]) -> None:
+def launch(run: Path, name: str, orders: str, argv: list[str], kept_by: KeptBy = "up") -> None:
     """Does not return: becomes `argv`, or ends with ALREADY_RUNNING."""
     lock = os.open(run / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
@@ -30,7 +30,7 @@ def launch(run: Path, name: str, orders: str, argv: list[str]) -> None:
     except BlockingIOError:
         sys.exit(ALREADY_RUNNING)
     os.set_inheritable(lock, True)
-    write_record(record_path(run, name), make_own_record(orders))
+    write_record(record_path(run, name), make_own_record(orders, kept_by))
     os.execvp(argv[0], argv)  # noqa: S606 - this is the point: argv as it is, no shell
 
 

@@ -7,6 +7,8 @@ import fcntl
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sampan_hub.cli.supervise.records import make_own_record, write_record
@@ -18,6 +20,26 @@ MINIMUM_FREE_BYTES = 50 * 1024 * 1024
 
 class CannotStart(Exception):
     """`sampan up` cannot go on: what is in the way, and what to do about it."""
+
+
+@contextmanager
+def prepared(site: Site) -> Iterator[None]:
+    """The state is there (`ensure_state`), and nobody else here prepares or settles ports meanwhile.
+
+    A process that leaves its record before the end of it keeps its port. Raises CannotStart.
+    """
+    try:
+        for folder in (site.paths.root, site.paths.run):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(site.paths.run / "prepare.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(_explain(site.paths.root, error)) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ensure_state(site)
+        yield
+    finally:
+        os.close(lock)
 
 
 def ensure_state(site: Site) -> None:
@@ -87,5 +109,5 @@ def find_proxy() -> tuple[Path, Path]:
     own = folder / "bin" / "node"
     node = str(own) if own.exists() else shutil.which("node")
     if node is None or not script.exists():
-        raise CannotStart(f"The proxy is not installed in {folder}: run `make up`, which installs it.")
+        raise CannotStart(f"The proxy is not installed in {folder}: run `make up` or `sampan proxy install`.")
     return Path(node), script

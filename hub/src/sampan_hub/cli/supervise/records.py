@@ -7,6 +7,9 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
+
+KeptBy = Literal["up", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,8 @@ class ProcessRecord:
     boot_id: str
     orders: str
     """A hash of what it was told to do; with another one it must be replaced, not taken over."""
+    kept_by: KeptBy = "up"
+    """Who starts it again when it ends: `sampan up`, or whoever called `sampan run` (systemd)."""
 
 
 def hash_orders(*parts: str) -> str:
@@ -40,12 +45,12 @@ def read_start_ticks(pid: int) -> int | None:
     return None if fields[0] in ("Z", "X") else int(fields[19])
 
 
-def make_own_record(orders: str) -> ProcessRecord:
+def make_own_record(orders: str, kept_by: KeptBy = "up") -> ProcessRecord:
     """The record of the calling process (an exec changes neither its pid nor its start)."""
     start = read_start_ticks(os.getpid())
     if start is None:  # pragma: no cover - a running process is always in /proc
         raise RuntimeError("/proc does not show this process: is it mounted?")
-    return ProcessRecord(os.getpid(), start, read_boot_id(), orders)
+    return ProcessRecord(os.getpid(), start, read_boot_id(), orders, kept_by)
 
 
 def is_alive(record: ProcessRecord) -> bool:

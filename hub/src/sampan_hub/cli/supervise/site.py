@@ -45,6 +45,11 @@ class Site:
     def ports_file(self) -> Path:
         return self.paths.run / "ports.json"
 
+    def read_settings_text(self) -> str:
+        """What the settings file says now; empty without one."""
+        file = self.settings_file
+        return "" if file is None or not file.exists() else file.read_text(errors="replace")
+
     def hub_headers(self) -> dict[str, str]:
         """What an administrator's request to JupyterHub's API carries."""
         return {"Authorization": f"token {read_key(self.paths.key('cli-token')).decode()}"}
