@@ -34,7 +34,16 @@ class Place:
     homes: Path | None = None
     """Where several people share one system user: the folder of their own ones. None: the system user's is theirs."""
     ca_bundle: str = ""
-    """Certificates (PEM) by which jobs know the service. Empty: they reach it without leaving the machine."""
+    """Certificates (PEM) by which jobs know the service. Empty: they need none, or their machines know it."""
+    network: str | None = None
+    """Where jobs listen: on their machine's address in this network (CIDR). None: the one that reaches the service."""
+    ports: tuple[int, int] | None = None
+    """The first and last port that jobs listen on. None: any."""
+
+    @property
+    def crosses_hosts(self) -> bool:
+        """Whether its jobs may run on other machines: then they speak TLS with everybody, or not at all."""
+        return self.service_url.startswith("https:")
 
     def home_of(self, owner: str) -> Path | None:
         """This person's own folder, `HOME` of their jobs, so that files and settings of two never mix."""
@@ -130,4 +139,6 @@ def make_bootstrap(job: Job, service_key: bytes, place: Place) -> bytes:
     content = {"service": place.service_url, "job": job.id, "credential": credential}
     if place.ca_bundle:
         content["ca"] = place.ca_bundle
+    if place.crosses_hosts and place.network is not None:
+        content["network"] = place.network
     return json.dumps(content).encode()

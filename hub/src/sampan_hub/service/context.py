@@ -16,6 +16,7 @@ from sampan_hub.backends.base import Backend
 from sampan_hub.jobs.drafts import NoSuchCluster, NoSuchJob
 from sampan_hub.jobs.model import Cluster, Job
 from sampan_hub.jobs.reconcile import Reconciler
+from sampan_hub.jobs.spec import Place
 from sampan_hub.jobs.store import Store
 from sampan_hub.service.auth import Authenticator
 from sampan_hub.service.capacities import Capacities
@@ -23,6 +24,7 @@ from sampan_hub.service.hubusers import HubUsers
 from sampan_hub.service.metrics import Metrics
 from sampan_hub.service.revisions import Revisions
 from sampan_hub.settings.model import Settings
+from sampan_hub.trust.front import Front
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +66,10 @@ class Context:
     keys: Keys
     store: Store
     backends: Mapping[str, Backend]
+    places: Mapping[str, Place]
+    """By backend."""
+    front: Front | None
+    """Who issues certificates to notebooks on other machines; None where there are none."""
     reconciler: Reconciler
     hub_users: HubUsers
     own_ports: frozenset[int]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from sampan_hub.jobs.spec import NotRunnable, Place
 from sampan_hub.settings.address import parse_url
 from sampan_hub.settings.model import Settings
+from sampan_hub.settings.paths import StatePaths
 from sampan_hub.settings.slurm import SlurmBackend
+from sampan_hub.trust.entry import read_entry_bundle
 
 HOST = "127.0.0.1"
 
@@ -21,7 +24,7 @@ def base_path(settings: Settings) -> str:
 
 
 def make_places(settings: Settings, port: int) -> Mapping[str, Place]:
-    """One for each backend; `port` is the service's own on this machine."""
+    """One for each backend; `port` is the service's own on this machine. Raises KeyFileError."""
     return {
         name: make_slurm_place(settings, backend) if isinstance(backend, SlurmBackend) else _here(settings, port)
         for name, backend in settings.backends.items()
@@ -30,11 +33,18 @@ def make_places(settings: Settings, port: int) -> Mapping[str, Place]:
 
 def make_slurm_place(settings: Settings, backend: SlurmBackend) -> Place:
     """Jobs on other machines come in as people do, and run as the person who asked (or all as this one)."""
-    url = (backend.reach or settings.url).rstrip("/")
-    return Place(
-        service_url=f"{url}/services/sampan",
+    place = Place(
+        service_url=f"{(backend.reach or settings.url).rstrip('/')}/services/sampan",
         uid_of=uid_of if backend.submit_as == "themselves" else lambda _owner: os.getuid(),
         default_folder="~",
+    )
+    if not place.crosses_hosts:
+        return place
+    return replace(
+        place,
+        ca_bundle=read_entry_bundle(settings, StatePaths(settings.state_dir)),
+        network=backend.network,
+        ports=(backend.ports.first, backend.ports.last),
     )
 
 

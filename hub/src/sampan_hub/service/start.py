@@ -16,7 +16,7 @@ from sampan_hub.jobs.spec import SpecRules, make_programs
 from sampan_hub.jobs.store import Store
 from sampan_hub.service.auth import Authenticator
 from sampan_hub.service.capacities import Capacities
-from sampan_hub.service.context import READERS, WRITERS, Context, Keys, StoreCalls, find_cluster, find_job
+from sampan_hub.service.context import READERS, WRITERS, Context, Keys, StoreCalls, find_cluster, find_job, utc_now
 from sampan_hub.service.hubusers import HubUsers
 from sampan_hub.service.metrics import Metrics
 from sampan_hub.service.places import HOST, make_places
@@ -27,6 +27,8 @@ from sampan_hub.settings.address import bind_endpoint, parse_url
 from sampan_hub.settings.keyfiles import create_whole, ensure_key_files, read_key
 from sampan_hub.settings.model import Settings
 from sampan_hub.settings.paths import StatePaths
+from sampan_hub.trust.entry import ensure_entry
+from sampan_hub.trust.front import open_front
 
 log = logging.getLogger(__name__)
 
@@ -71,17 +73,19 @@ def make_context(
     """
     paths = StatePaths(settings.state_dir)
     ensure_key_files(paths)
+    ensure_entry(settings, paths, utc_now())
     keys = Keys(read_key(paths.key("service.key")), read_key(paths.key("signing.key")))
     url = settings.database or f"sqlite:///{paths.sampan_sqlite}"
     store = store_maker(str(url), read_key(paths.key("secrets.key")))
     store.migrate()
     instance = settle_instance(store, paths.instance)
     backends = backends_maker(settings, paths, instance)
+    places = make_places(settings, port)
     rules = SpecRules(
         service_key=keys.service,
         signing_key=keys.signing,
         environments=settings.environments,
-        places=make_places(settings, port),
+        places=places,
         first_logins=paths.first_logins.resolve() if settings.profile == "laptop" else None,
     )
     own_ports = read_own_ports(paths.run / "ports.json", bind_endpoint(settings).port, port)
@@ -93,6 +97,8 @@ def make_context(
         keys=keys,
         store=store,
         backends=backends,
+        places=places,
+        front=open_front(paths.tls, utc_now()) if any(place.crosses_hosts for place in places.values()) else None,
         reconciler=Reconciler(store, backends, settings, rules),
         hub_users=hub_users,
         own_ports=own_ports.all,

@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from sampan_hub.jobs.drafts import Claim, ClaimRefused, Report
-from sampan_hub.jobs.keys import CredentialKind, make_credential
+from sampan_hub.jobs.drafts import ClaimRefused, Report
 from sampan_hub.jobs.model import Address, Job, Kind, Reason, Wanted
 from sampan_hub.service.access import Ctx, allow
 from sampan_hub.service.answers import json_answer
 from sampan_hub.service.auth import Caller
+from sampan_hub.service.claims import certificate_names, make_claim_answer
 from sampan_hub.service.context import Context, utc_now
 from sampan_hub.service.problems import ApiProblem, bad_field, fail, not_found
 from sampan_hub.service.views import view_job
@@ -33,12 +33,13 @@ async def claim(
     job = await context.find_job(job_id)
     if job is None or job.batch != caller.subject:
         raise not_found("job", job_id)
+    names = certificate_names(context, job, body)
     try:
         claimed = await context.writing(context.store.claim, job_id, body.run, utc_now())
     except ClaimRefused as error:
         raise _exit(f"{error}") from error
     scheduler = await _wait_for_scheduler(context, claimed.job) if job.kind is Kind.WORKER else None
-    return json_answer(_claim_answer(context, claimed, scheduler).model_dump_json())
+    return json_answer(make_claim_answer(context, claimed, names, scheduler, utc_now()).model_dump_json())
 
 
 @router.post("/{job_id}/report", response_model=JobView)
@@ -79,29 +80,13 @@ async def _wait_for_scheduler(context: Context, job: Job) -> str:
         await context.revisions.wait_change(revision, left_s)
 
 
-def _claim_answer(context: Context, claimed: Claim, scheduler: str | None) -> ClaimAnswer:
-    job = claimed.job
-    environment = context.settings.environments.get(job.environment)
-    kind: CredentialKind = "notebook" if job.kind is Kind.NOTEBOOK else "worker"
-    return ClaimAnswer(
-        credential=make_credential(context.keys.service, job.id, kind),
-        kind=job.kind,
-        name=job.name,
-        owner=job.owner,
-        memory_bytes=job.resources.memory_bytes,
-        cores_milli=job.resources.cores_milli,
-        env={**(environment.variables if environment else {}), **(job.options.get("env") or {})},
-        secrets=dict(claimed.secrets),
-        expect=dict(job.options.get("expect") or {}),
-        scheduler=scheduler,
-    )
-
-
 async def _proven_address(context: Context, job: Job, said: AddressReport) -> Address:
     """The address, if the backend shows that this very job listens there; otherwise nothing changes."""
     if job.kind is not Kind.NOTEBOOK:
         raise bad_field("address", "Only a notebook reports an address.")
-    backend = context.backends.get(job.backend)
+    backend, place = context.backends.get(job.backend), context.places.get(job.backend)
+    if place is not None and place.crosses_hosts and said.scheme != "https":
+        raise bad_field("address.scheme", "A notebook on another machine is reached over TLS or not at all.", ["https"])
     is_ours = said.port in context.own_ports
     if backend is None or is_ours or not await backend.owns_listener(job.id, said.host, said.port):
         detail = f"{said.host}:{said.port} is not a listener of the job {job.id}: report the one that the job opened."

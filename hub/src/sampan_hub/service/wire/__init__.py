@@ -24,7 +24,14 @@ from sampan_hub.service.wire.jobs import (
     SubmitAnswer,
     SubmitRequest,
 )
-from sampan_hub.service.wire.running import AddressReport, ClaimAnswer, ClaimRequest, ReasonReport, ReportRequest
+from sampan_hub.service.wire.running import (
+    AddressReport,
+    ClaimAnswer,
+    ClaimRequest,
+    ReasonReport,
+    ReportRequest,
+    TlsView,
+)
 from sampan_hub.service.wire.site import (
     FailureView,
     FindingsAnswer,
@@ -77,5 +84,6 @@ __all__ = [
     "StopRequest",
     "SubmitAnswer",
     "SubmitRequest",
+    "TlsView",
     "WhoamiAnswer",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, IPvAnyAddress, StringConstraints
 
 from sampan_hub.service.wire.base import Answer, Request
 
@@ -14,6 +14,18 @@ class ClaimRequest(Request):
 
     run: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     host: Annotated[str, StringConstraints(max_length=255)]
+    address: IPvAnyAddress | None = None
+    """Where a job on another machine will listen: its machine's address in the network of the bootstrap."""
+
+
+class TlsView(Answer):
+    """What a notebook on another machine serves with, PEM; as secret as the rest of the claim."""
+
+    certificate: str
+    """For the host name and address of the claim, its common name being the job's id; a new one at every claim."""
+    key: str
+    clients: str
+    """The authority whose certificates may connect: those of proxy, hub and service."""
 
 
 class ClaimAnswer(Answer):
@@ -34,6 +46,13 @@ class ClaimAnswer(Answer):
     expect: dict[str, str]
     scheduler: str | None = None
     """Worker: address of its cluster's scheduler (the claim waits for it, bounded; 503 + Retry-After then)."""
+    network: str | None = None
+    """Listen on the machine's address in this network (CIDR). Absent: on loopback, or, with `ports` or `tls`, on the
+    address from which the service is reached."""
+    ports: tuple[int, int] | None = None
+    """The first and last port to listen on. Absent: any."""
+    tls: TlsView | None = None
+    """Notebook on another machine. Without it, a notebook listens on loopback or not at all."""
 
 
 class AddressReport(Request):
