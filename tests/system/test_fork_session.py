@@ -81,6 +81,10 @@ async def test_a_session(site: ClusterSite, request: pytest.FixtureRequest) -> N
         assert len(set(facts["numbers"])) == 2
         assert set(facts["pids"]) == site.worker_pids()
         assert [_was_forked(site, job) for job in facts["jobs"]] == [is_forked] * 2
+        (host,) = site.host_pids()
+        parent = psutil.Process(host).parent()
+        assert parent is not None
+        assert ("sampan.host.zygote" in parent.cmdline()) is is_forked
         assert {found.job_id for found in processes_with_key(site.instance)} == {notebook, *facts["jobs"]}
     site.call("POST", "/jobs/stop", {"ids": [notebook]})
     wait_until(lambda: not processes_with_key(site.instance), 30, "nothing of the session is left")

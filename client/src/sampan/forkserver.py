@@ -1,20 +1,25 @@
 """What a process imports before it forks jobs of one kind.
 
 The local backend keeps one such process per environment and entry point. A job forked from it runs the same entry
-point (`sampan.notebook`, `sampan.worker`) as a fresh process would, and finds everything imported.
+point (`sampan.notebook`, `sampan.worker`) as a fresh process would, and finds everything imported. A notebook also
+finds what the hosts of its clusters need, and forks them in turn (`host.zygote`).
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import site
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from sampan.host.freshness import Imports, places_in_home
 
 NOTEBOOK = (
     "sampan._job",
+    "sampan.host.zygote",
     "sampan.lab.server",
     "sampan.lab.extension",
     "IPython",
@@ -52,15 +57,34 @@ NOTEBOOK_EXTENSIONS = (
 )
 """What these packages import when a server loads them; where one is not installed, or is another version, it is
 imported by the server that wants it."""
+HOST = (
+    "cryptography.hazmat.primitives.serialization",
+    "distributed.http.health",
+    "distributed.http.scheduler.info",
+    "distributed.http.statics",
+    "distributed.comm.tcp",
+    "sampan.host.main",
+)
+"""Beside the notebook's own: what a cluster's host imports."""
 WORKER = ("sampan._job", "sampan.parity", "sampan.security", "distributed.comm.tcp", "distributed.worker")
+
+
+for_hosts: Imports | None = None
+"""What this process, or the one it was forked from, has imported for hosts; None where it has not."""
 
 
 def preload(module: str) -> None:
     """Import what this entry point needs, without the entry point itself, and start nothing."""
+    global for_hosts
     if module == "sampan.notebook":
+        imports = Imports()
         lean = importlib.import_module("sampan.lab.lean")
         lean.prepare()
         _import_all((*NOTEBOOK, *filter(_is_there, NOTEBOOK_EXTENSIONS)))
+        with _logging_as_it_was():
+            _import_all(HOST)
+        imports.complete(files_read())
+        for_hosts = imports
     elif module == "sampan.worker":
         _import_all(WORKER)
     else:
@@ -79,6 +103,23 @@ def _import_all(names: Iterable[str]) -> None:
         importlib.import_module(name)
 
 
+@contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    """Dask silences tornado's loggers when it is imported, which is not for a notebook's server, who uses them too."""
+    before = {name: (logger.level, logger.handlers[:], logger.propagate) for name, logger in _loggers()}
+    try:
+        yield
+    finally:
+        for name, logger in _loggers():
+            level, logger.handlers[:], logger.propagate = before.get(name, (logging.NOTSET, [], True))
+            logger.setLevel(level)
+
+
+def _loggers() -> list[tuple[str, logging.Logger]]:
+    known = logging.Logger.manager.loggerDict
+    return [(name, logger) for name, logger in known.items() if isinstance(logger, logging.Logger)]
+
+
 def files_read() -> set[str]:
     """Files and folders, beside modules, that the imports looked into: Dask's configuration."""
     dask = sys.modules.get("dask.config")
@@ -88,7 +129,4 @@ def files_read() -> set[str]:
 
 def reads_home(home: str) -> bool:
     """Whether the imports would find anything of their own in this home folder, so that it matters whose it is."""
-    places = [Path(home, ".config", "dask")]
-    if site.ENABLE_USER_SITE:
-        places.append(Path(home, ".local", "lib"))
-    return any(place.exists() for place in places)
+    return any(Path(place).exists() for place in places_in_home(home))

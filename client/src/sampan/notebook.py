@@ -20,10 +20,11 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit, urlunsplit
 
-from sampan import rundir
+from sampan import forkserver, rundir
 from sampan._api import read_session
 from sampan._job import Access, Claim, claim_job, job_folder, raise_oom_score, read_bootstrap, report
 from sampan.errors import SampanError
+from sampan.host import zygote
 
 OOM_SCORE = 300
 """Kernels inherit it: when memory runs out, they go before the scheduler (a host lowers its own) and the hub (0)."""
@@ -32,6 +33,7 @@ BACKLOG = 512
 
 def main() -> int:
     """Run this notebook job to its end; the exit code is 0 when it was asked to stop."""
+    hosts = zygote.start(forkserver.for_hosts)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     logging.basicConfig(format="%(message)s")
     try:
@@ -41,6 +43,8 @@ def main() -> int:
         os.environ.update(make_environment(claim, job_folder(), os.environ, listener.getsockname()[:2]))
         rundir.write_private(credential_file(job_folder()), claim.access.credential.encode())
         runtime = make_runtime_folder()
+        if hosts is not None:
+            hosts.listen(runtime.parent)
         try:
             return serve(listener, report_beside(claim.access, listener.getsockname()[:2]))
         finally:
