@@ -1,0 +1,35 @@
+"""The cluster of the session, and as it was after every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.testbeds.slurm.cluster import Cluster, running_cluster
+from tests.testbeds.slurm.profile import PROFILES
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Cluster]:
+    """One real cluster for the whole session: `SLURM_PROFILE` (delay0 when unset, or stock) says which."""
+    with running_cluster(PROFILES[os.environ.get("SLURM_PROFILE", "delay0")]) as cluster:
+        yield cluster
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Daemons, nodes, settings, partitions and homes are put back after a test that used the cluster; jobs are not."""
+    yield
+    if "slurm" in request.fixturenames:
+        request.getfixturevalue("slurm").restore()
+
+
+@pytest.fixture
+def no_jobs(slurm: Cluster) -> Iterator[None]:
+    """No job of anybody before the test, and none after it."""
+    slurm.cancel_all()
+    yield
+    slurm.restore()
+    slurm.cancel_all()
