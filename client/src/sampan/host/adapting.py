@@ -21,6 +21,17 @@ GRACE_S = 10.0
 ASK_AGAIN_S = 2.0
 
 
+class GentleAdaptive(Adaptive):
+    """Dask's, which would count and choose also those that go already, and cut off what runs on those it chooses."""
+
+    async def workers_to_close(self, target: int) -> list[str]:
+        cluster: HostCluster = self.cluster
+        return cluster.choose_to_close(target)
+
+    async def scale_down(self, workers: Any) -> None:
+        await self.cluster.scale_down(workers)
+
+
 class Adapting:
     """At most one Adaptive at a time. `bounds` is (minimum, maximum) while adapting, else None."""
 
@@ -39,6 +50,7 @@ class Adapting:
         self._follows = maximum is None
         self.bounds = minimum, await self._allowed(minimum) if maximum is None else maximum
         self._adaptive = self._cluster.adapt(
+            Adaptive=GentleAdaptive,
             minimum=minimum,
             maximum=self.bounds[1],
             interval=INTERVAL_S,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from distributed.core import Status
@@ -14,13 +14,12 @@ from distributed.deploy.cluster import Cluster
 from distributed.deploy.spec import SpecCluster
 
 from sampan.host.decide import Brake, Ended, choose_to_retire, plan_changes, read_ended
+from sampan.host.going import Going
 from sampan.host.jobs import Jobs, WorkerJob
 from sampan.host.options import DEFAULT_SIZE, worker_name
 
 log = logging.getLogger("sampan.host")
 
-DRAIN_S = 60.0
-"""How long a worker that is to go may finish the tasks it has begun."""
 RETRY_CAPPED_S = 5.0
 NOTES = 50
 
@@ -37,7 +36,7 @@ class HostCluster(SpecCluster):
         self.refusal: dict[str, Any] | None = None
         self.brake = Brake()
         self.rested: Counter[str] | None = None
-        self.draining: set[str] = set()
+        self.going = Going(self)
         self.came: set[str] = set()
         self.notes: deque[dict[str, Any]] = deque(maxlen=NOTES)
         self.note_count = 0
@@ -68,11 +67,20 @@ class HostCluster(SpecCluster):
 
     @property
     def plan(self) -> set[str]:
-        return set(self.worker_spec) - self.draining
+        return set(self.worker_spec) - self.going.names
 
     @property
     def requested(self) -> set[str]:
-        return (set(self.workers) & set(self.worker_spec)) - self.draining
+        return set(self.workers) & self.plan
+
+    def count_planned(self) -> Counter[str]:
+        """How many workers there are to be, by size; those that go are not among them."""
+        return Counter(self.size_of(name) for name in self.plan)
+
+    def size_of(self, name: str) -> str:
+        """The size of a worker that there is, or is to be."""
+        size: str = self.worker_spec[name]["options"]["size"]
+        return size
 
     async def scale(self, n: int = 0) -> None:
         """`n` workers of the default size (what Adaptive and closing call)."""
@@ -81,14 +89,21 @@ class HostCluster(SpecCluster):
             return
         await self.scale_to({self.default_size: n})
 
+    def choose_to_close(self, target: int) -> list[str]:
+        """Which of those that are there and do not go already to let go, so that `target` stay."""
+        staying = self.plan & self.observed
+        chosen = [name for name in self._in_order_of_closing() if name in staying]
+        return chosen[: max(0, len(staying) - target)]
+
+    def _in_order_of_closing(self) -> list[str]:
+        """The names of all that are there, in Dask's order: idle ones first."""
+        return list(self.scheduler.workers_to_close(n=len(self.scheduler.workers), attribute="name"))
+
     async def scale_down(self, workers: Any) -> None:
-        """Adaptive has retired these already."""
-        async with self._change:
-            for name in workers:
-                spec = self.worker_spec.pop(name, None)
-                if spec is not None:
-                    self.wanted[spec["options"]["size"]] -= 1
-            await self._correct_state()
+        """Adaptive does not want these any more."""
+        names = self.plan & set(workers)
+        self.wanted -= Counter(self.size_of(name) for name in names)
+        self.going.let_go(names)
 
     # Wishes.
 
@@ -107,10 +122,7 @@ class HostCluster(SpecCluster):
     async def settle(self) -> None:
         """Bring the workers towards the wish, as far as caps and brake allow."""
         async with self._change:
-            have = Counter(
-                spec["options"]["size"] for name, spec in self.worker_spec.items() if name not in self.draining
-            )
-            changes = plan_changes(self.wanted, have, self.caps, self.brake.cause is not None)
+            changes = plan_changes(self.wanted, self.count_planned(), self.caps, self.brake.cause is not None)
             for size, change in changes.items():
                 if change > 0:
                     self._add(size, change)
@@ -127,44 +139,22 @@ class HostCluster(SpecCluster):
             self.worker_spec[name] = {"cls": WorkerJob, "options": {"jobs": self.jobs, "size": size}}
 
     def _retire(self, size: str, count: int) -> None:
-        names = [
-            name
-            for name, spec in self.worker_spec.items()
-            if spec["options"]["size"] == size and name not in self.draining
-        ]
-        preferred = list(self.scheduler.workers_to_close(n=len(self.scheduler.workers), attribute="name"))
-        chosen = choose_to_retire(names, self.observed, preferred, count)
-        self.draining.update(chosen)
-        self._spawn(self._let_go(chosen))
+        plan = self.plan
+        names = [name for name in self.worker_spec if name in plan and self.size_of(name) == size]
+        self.going.let_go(choose_to_retire(names, self.observed, self._in_order_of_closing(), count))
 
-    def _spawn(self, coroutine: Any) -> None:
+    def spawn(self, coroutine: Any) -> None:
+        """Let it run beside everything else."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _let_go(self, names: list[str]) -> None:
-        """Drain, move results away, then stop: no task is run twice because of a scale-down."""
-        await asyncio.gather(*(self._drain(name) for name in names))
-        arrived = [name for name in names if name in self.observed]
-        if arrived:
-            await self.scheduler.retire_workers(names=arrived, remove=True, close_workers=True)
+    async def remove(self, names: Collection[str]) -> None:
+        """Forget these and stop their jobs."""
         async with self._change:
             for name in names:
                 self.worker_spec.pop(name, None)
-                self.draining.discard(name)
             await self._correct_state()
-
-    async def _drain(self, name: str) -> None:
-        """No new tasks for this worker, then wait for those it has. The worker itself goes on meanwhile."""
-        state = next((w for w in self.scheduler.workers.values() if w.name == name), None)
-        if state is None:
-            return
-        self.scheduler.handle_worker_status_change(Status.closing_gracefully, state, f"sampan-drain-{name}")
-        deadline = time.monotonic() + DRAIN_S
-        while (  # noqa: ASYNC110  Dask tells nobody when a worker has run dry
-            state.processing and state.address in self.scheduler.workers and time.monotonic() < deadline
-        ):
-            await asyncio.sleep(0.02)
 
     async def _drop_refused(self) -> None:
         """Forget what the service refused and remember what it allows."""
@@ -176,8 +166,10 @@ class HostCluster(SpecCluster):
             self.worker_spec.pop(name, None)
             await worker.close()
             problem = worker.outcome.problem
-            self.caps[size] = sum(1 for spec in self.worker_spec.values() if spec["options"]["size"] == size)
+            self.caps[size] = self.count_planned()[size]
             self.capped_at_s = time.monotonic()
+            if self.caps[size] + self.going.count_leaving(size) >= self.wanted[size]:
+                continue  # nothing is missing yet: it was to be a replacement
             if self.refusal is None or self.refusal.get("detail") != problem.get("detail"):
                 self.refusal = dict(problem)
                 self.note("refused", f"not all workers: {problem.get('detail') or problem.get('title')}")
@@ -213,14 +205,16 @@ class HostCluster(SpecCluster):
             return
         del self.workers[end.name]
         worker.status = Status.closed
-        asked = end.asked or end.name in self.draining or end.name not in self.worker_spec
+        asked = end.asked or end.name in self.going.draining or end.name not in self.worker_spec
+        counts = end.name in self.plan
+        self.going.leaving.discard(end.name)
         spec = self.worker_spec.pop(end.name, None)
         arrived = end.name in self.observed or end.name in self._arrived
         for address, state in list(self.scheduler.workers.items()):
             if state.name == end.name:  # do not wait for timeouts of a process that is gone
                 await self.scheduler.remove_worker(address, stimulus_id=f"job-ended-{end.job_id}", close=False)
         if asked:
-            if spec is not None and end.asked and end.name not in self.draining:
+            if spec is not None and end.asked and counts:
                 self.wanted[spec["options"]["size"]] -= 1
                 self.note("stopped", f"worker {end.name} was stopped by somebody else: {end.text}")
             return

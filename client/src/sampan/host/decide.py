@@ -12,6 +12,8 @@ HELD_FACTOR = 4
 """Results held on workers keep them this many times longer than idleness alone would."""
 FATAL_REASONS = ("environment-differs",)
 """Ends that no replacement can escape."""
+EXPECTED_REASONS = ("walltime",)
+"""Ends that say nothing about the next worker."""
 
 
 def plan_changes(
@@ -86,7 +88,9 @@ class Brake:
     cause: str | None = None
 
     def record(self, now_s: float, ended: Ended, wanted: int, arrived: bool) -> None:
-        """Count an unasked end. One that cannot be helped brakes at once."""
+        """Count an unasked end. One that cannot be helped brakes at once; one that was announced does not count."""
+        if ended.code in EXPECTED_REASONS:
+            return
         if ended.code in FATAL_REASONS:
             self.cause = f"worker {ended.name}: {ended.text}"
             return

@@ -15,6 +15,7 @@ from typing import Any
 from sampan.errors import NotAccepted, Refused, SampanError, ServiceUnavailable
 from sampan.host.adapting import Adapting
 from sampan.host.cluster import HostCluster
+from sampan.host.deadlines import Deadlines
 from sampan.host.decide import Activity, IdleClock
 from sampan.host.jobs import Jobs, read_outcomes
 from sampan.host.options import DEFAULT_SIZE
@@ -58,6 +59,7 @@ class Host:
         )
         ask_offers = partial(made.session.connect().call_async, "GET", "/offers")
         self.adapting = Adapting(self.cluster, self.options.size, ask_offers)
+        self.deadlines = Deadlines(self.cluster)
         self.clock = IdleClock(self.options.idle_timeout_s)
         self.stop = asyncio.Event()
         self.why_stopped = ""
@@ -118,6 +120,7 @@ class Host:
             "braked": self.cluster.brake.cause,
             "refused": self.cluster.refusal,
             "planned": len(self.cluster.plan),
+            "leaving": sorted(self.cluster.going.names & self.cluster.observed),
             "notes": list(self.cluster.notes),
             "note_count": self.cluster.note_count,
         }

@@ -48,6 +48,7 @@ async def serve(folder: Path, made: Registered) -> None:
         async with asyncio.TaskGroup() as group:
             feed = group.create_task(host.follow_feed())
             group.create_task(host.watch())
+            group.create_task(host.deadlines.follow(host.stop))
             await host.stop.wait()
             feed.cancel()
     finally:

@@ -1,0 +1,118 @@
+"""Workers whose walltime ends: who is replaced and let go when, for any number of them with any ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sampan.host.deadlines import Drain, Replace, Timed, plan_drains, read_times
+
+HOUR = 3600.0
+ALICE = Timed("calc-0", begun_s=0, end_s=8 * HOUR, drain_s=60)
+BOB = replace(ALICE, name="calc-1")
+
+
+def test_nothing_is_done_while_there_is_time() -> None:
+    assert plan_drains(7 * HOUR, [ALICE, BOB]) == []
+
+
+def test_a_worker_is_replaced_first_and_goes_when_its_replacement_is_there() -> None:
+    now_s = 8 * HOUR - 10 - 120 - 300
+    assert plan_drains(now_s, [ALICE, BOB]) == [Replace("calc-0")]
+    leaving = replace(ALICE, leaving=True)
+    assert plan_drains(now_s, [leaving, BOB]) == []
+    assert plan_drains(now_s, [replace(leaving, covered=True), BOB]) == [Drain("calc-0", 8 * HOUR - 10)]
+
+
+def test_without_a_replacement_it_goes_when_its_turn_comes() -> None:
+    workers = [replace(ALICE, leaving=True), replace(BOB, leaving=True)]
+    turn_s = 8 * HOUR - 10 - 120
+    assert plan_drains(turn_s - 1, workers) == []
+    assert plan_drains(turn_s, workers) == [Drain("calc-0", 8 * HOUR - 10)]
+    workers[0] = replace(workers[0], draining=True)
+    assert plan_drains(turn_s + 59, workers) == []
+    assert plan_drains(turn_s + 60, workers) == [Drain("calc-1", 8 * HOUR - 10)], "now or too late, whoever else goes"
+
+
+def test_half_of_a_short_time_is_for_work() -> None:
+    crowd = [Timed(f"calc-{number}", begun_s=0, end_s=20, drain_s=30) for number in range(50)]
+    assert plan_drains(9.9, crowd) == []
+    assert {action.name for action in plan_drains(10, crowd)} == {worker.name for worker in crowd}
+
+
+def test_times_are_read_from_the_feed() -> None:
+    job: dict[str, Any] = {"state": "running", "lost": False, "started_at": "2026-05-04T10:00:00Z"}
+    assert read_times(job) is None, "an older service tells no deadline"
+    assert read_times({**job, "deadline": None}) is None
+    begun_s, end_s = read_times({**job, "deadline": "2026-05-04T18:00:00Z"}) or (0, 0)
+    assert end_s - begun_s == 8 * HOUR
+    assert read_times({**job, "deadline": "2026-05-04T18:00:00Z", "state": "ended"}) is None
+
+
+@dataclass
+class Simulated:
+    worker: Timed
+    replacement_at_s: float | None = None
+    drained_at_s: float | None = None
+
+
+def simulate(workers: list[Timed], replacement_takes_s: float) -> list[Simulated]:
+    """Every second, what is planned is done; drains take as long as was said, replacements as long as given."""
+    all_of_them = {worker.name: Simulated(worker) for worker in workers}
+    now_s = min(worker.begun_s for worker in workers)
+    last_s = max(worker.end_s for worker in workers)
+    while now_s <= last_s:
+        for one in all_of_them.values():
+            if one.replacement_at_s is not None and now_s >= one.replacement_at_s:
+                one.worker = replace(one.worker, covered=True)
+        there = [one.worker for one in all_of_them.values() if one.drained_at_s is None or one.drained_at_s > now_s]
+        for action in plan_drains(now_s, there):
+            one = all_of_them[action.name]
+            if isinstance(action, Replace):
+                assert not one.worker.leaving, "asked for once"
+                one.worker = replace(one.worker, leaving=True)
+                one.replacement_at_s = now_s + replacement_takes_s
+            else:
+                assert not one.worker.draining
+                one.worker = replace(one.worker, draining=True)
+                one.drained_at_s = now_s + one.worker.drain_s
+        now_s += 1.0
+    return list(all_of_them.values())
+
+
+worker_times = st.tuples(
+    st.integers(0, 200).map(float),
+    st.integers(200, 1200).map(float),
+    st.integers(1, 30).map(float),
+)
+
+
+@given(st.lists(worker_times, min_size=1, max_size=12), st.integers(1, 5000).map(float))
+def test_everybody_is_gone_in_time_and_replaced_before(
+    times: list[tuple[float, float, float]], replacement_takes_s: float
+) -> None:
+    workers = [
+        Timed(f"calc-{number}", begun_s=begun_s, end_s=begun_s + life_s, drain_s=drain_s)
+        for number, (begun_s, life_s, drain_s) in enumerate(times)
+    ]
+    for one in simulate(workers, replacement_takes_s):
+        worker = one.worker
+        assert one.drained_at_s is not None, "it was let go"
+        assert one.drained_at_s <= worker.until_s + 1.0, "in time, to the second"
+        assert one.replacement_at_s is not None, "another one was asked for"
+        begun_s = one.drained_at_s - worker.drain_s
+        assert begun_s >= worker.earliest_s
+        if replacement_takes_s < worker.lead_s - 1 and worker.last_moment_s > worker.earliest_s + worker.lead_s:
+            assert one.replacement_at_s <= begun_s + 1.0, "a replacement that comes in time comes first"
+
+
+@given(st.integers(2, 12), st.integers(1, 20).map(float))
+def test_those_of_one_end_go_one_after_the_other(number: int, drain_s: float) -> None:
+    workers = [Timed(f"calc-{n}", begun_s=0, end_s=1000, drain_s=drain_s) for n in range(number)]
+    for replacement_takes_s in (5.0, 10_000.0):
+        ends = sorted(one.drained_at_s or 0.0 for one in simulate(workers, replacement_takes_s))
+        gaps = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+        assert all(gap >= drain_s - 0.5 for gap in gaps), "no two at a time"
