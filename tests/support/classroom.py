@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,18 +28,24 @@ from yarl import URL
 from sampan_hub.settings.keyfiles import read_key
 from sampan_hub.settings.paths import StatePaths
 from tests.judge.processes import processes_with_key
-from tests.support.installation import Installation, wait_until
+from tests.support.installation import Installation
 from tests.support.kernels import Kernel
 
 MIB = 2**20
 NOTEBOOK_MIB, WORKER_MIB = 352, 160
 """What a server with one kernel and a cluster's host, and a worker with one small task, are given."""
 COURSE, LESSON = "course", "lesson.ipynb"
+END_S_PER_STUDENT = 5
 CELL = """
+import time
+begun = time.monotonic()
 from sampan import Cluster
+imported = time.monotonic()
 cluster = Cluster(1, size="worker")
 client = cluster.get_client()
+there = time.monotonic()
 print("answer", client.submit(pow, {number}, 2).result(timeout={timeout_s}))
+print("took", imported - begun, there - imported, time.monotonic() - there)
 """
 SETTINGS = """
 profile: site
@@ -64,7 +72,17 @@ def running_class(folder: Path, size: int) -> Iterator[Classroom]:
         site.start()
         yield Classroom(site, make_course(folder), enrol(site, size + 1))
     finally:
-        site.stop()
+        try:
+            site.stop(timeout_s=60 + END_S_PER_STUDENT * size)
+        finally:
+            end_what_is_left(site)
+
+
+def end_what_is_left(site: Installation) -> None:
+    """Whatever happened, nothing of a class runs on: not even what its own service could not end in time."""
+    for process in processes_with_key(site.instance):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def make_course(folder: Path) -> str:
@@ -124,11 +142,6 @@ class Classroom:
     def cli_token(self) -> str:
         return read_key(StatePaths(self.site.state).key("cli-token")).decode()
 
-    def stop_servers(self) -> None:
-        """End every job, and wait until none is left."""
-        self.site.run("down", "--jobs", check=False)
-        wait_until(lambda: not processes_with_key(self.site.instance), 60, "every process of the class ends")
-
 
 def proportional_bytes(pid: int) -> int:
     """PSS; 0 for what ended meanwhile."""
@@ -141,10 +154,15 @@ def proportional_bytes(pid: int) -> int:
 
 @dataclass(slots=True)
 class Times:
-    """Seconds from the click on the link."""
+    """Seconds: from the click on the link to the file, from the start of a kernel to the result."""
 
     file_open: float = 0.0
     result: float = 0.0
+    kernel: float = 0.0
+    """Of the result's: until the kernel runs the cell; then its import, the cluster, and the task with its worker."""
+    importing: float = 0.0
+    cluster: float = 0.0
+    task: float = 0.0
 
 
 class Student:
@@ -235,6 +253,10 @@ class Student:
         done = (await kernel.execute(CELL.format(number=number, timeout_s=timeout_s), timeout_s)).checked()
         assert f"answer {number**2}" in done.text, done.text
         self.times.result = time.monotonic() - begun_s
+        took = re.search(r"^took (.*)$", done.text, re.MULTILINE)
+        assert took, done.text
+        self.times.importing, self.times.cluster, self.times.task = map(float, took[1].split())
+        self.times.kernel = self.times.result - self.times.importing - self.times.cluster - self.times.task
 
     async def jobs(self) -> list[dict[str, Any]]:
         """Their jobs that have not ended."""
@@ -275,33 +297,39 @@ class Student:
 
 @dataclass(slots=True)
 class Report:
-    """What a class was like."""
+    """What a class was like. `times`: of everybody; the first of them sat in front of a real browser."""
 
-    opened_s: list[float] = field(default_factory=list)
-    in_browser_s: float = 0.0
-    results_s: list[float] = field(default_factory=list)
+    times: list[Times] = field(default_factory=list)
+    load_before: float = 0.0
     memory_bytes: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """A few lines for whoever ran it."""
-
-        def spread(values: list[float]) -> str:
-            ordered = sorted(values)
-            return f"median {ordered[len(ordered) // 2]:.1f} s, slowest {ordered[-1]:.1f} s" if ordered else "none"
-
+        opened = [times.file_open for times in self.times if times.file_open]
+        results = [times for times in self.times if times.result]
         return "\n".join(
             [
-                f"students with the lesson open: {len(self.opened_s)} ({spread(self.opened_s)})",
-                f"the same in a real browser:    {self.in_browser_s:.1f} s",
-                f"results from a cluster each:   {len(self.results_s)} ({spread(self.results_s)})",
-                f"memory of everything at most:  {self.memory_bytes / MIB:,.0f} MiB",
+                f"students with the lesson open: {len(opened)} ({_spread(opened)})",
+                f"  one in a real browser:       {self.times[0].file_open:.1f} s",
+                f"results from a cluster each:   {len(results)} ({_spread([times.result for times in results])})",
+                f"  until the kernel runs:       {_spread([times.kernel for times in results])}",
+                f"  from sampan import Cluster:  {_spread([times.importing for times in results])}",
+                f"  Cluster(1), get_client():    {_spread([times.cluster for times in results])}",
+                f"  first task, with its worker: {_spread([times.task for times in results])}",
+                f"memory of everything then:     {self.memory_bytes / MIB:,.0f} MiB",
                 f"answers 429:                   {self.statuses[429]}",
                 f"failures:                      {len(self.failures)}",
                 *(f"  {failure}" for failure in self.failures),
+                f"machine:                       {os.cpu_count()} cores, load average {self.load_before:.1f} before",
             ]
         )
+
+
+def _spread(values: Sequence[float]) -> str:
+    ordered = sorted(values)
+    return f"median {ordered[len(ordered) // 2]:.1f} s, slowest {ordered[-1]:.1f} s" if ordered else "none"
 
 
 async def everybody(doing: Sequence[Any], names: Sequence[str], what: str) -> list[str]:

@@ -88,7 +88,7 @@ class Installation:
             raise RuntimeError(f"sampan up ended with {self.up.returncode}:\n{text.decode()}")
         return False
 
-    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, check: bool = True, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Another `sampan` command on the same installation."""
         return subprocess.run(
             [SAMPAN, *words],
@@ -97,7 +97,7 @@ class Installation:
             capture_output=True,
             text=True,
             check=check,
-            timeout=60,
+            timeout=timeout_s,
         )
 
     def token(self, name: str) -> str:
@@ -125,10 +125,10 @@ class Installation:
         except ValueError:
             return status, None
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = 60) -> None:
         """End everything it started, jobs too."""
         try:
-            self.run("down", "--jobs", check=False)
+            self.run("down", "--jobs", check=False, timeout_s=timeout_s)
         finally:
             if self.up is not None and self.up.poll() is None:
                 self.up.send_signal(signal.SIGTERM)

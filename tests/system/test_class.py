@@ -24,6 +24,7 @@ async def test_a_class_opens_its_lesson_computes_and_a_late_comer_waits(tmp_path
         async with room.students([*names, late]) as (*students, last):
             report = await run_lesson(room, students)
             assert not report.failures, report.text()
+            assert all(times.file_open and times.result for times in report.times), report.text()
             await no_second_server(students)
             await late_comer_waits_and_runs(last, students[0])
             report.statuses = sum((student.statuses for student in [*students, last]), start=report.statuses)
@@ -33,16 +34,13 @@ async def test_a_class_opens_its_lesson_computes_and_a_late_comer_waits(tmp_path
 
 async def run_lesson(room: Classroom, students: list[Student]) -> Report:
     """Everybody opens the link at once, then everybody computes at once; the first of them in a real browser."""
-    report = Report()
+    report = Report([student.times for student in students], load_before=os.getloadavg()[0])
     names = [student.name for student in students]
     async with asyncio.timeout(PATIENCE_S):
         opening = [in_browser(room, students[0]), *(student.open_lesson() for student in students[1:])]
         report.failures += await everybody(opening, names, "open the lesson")
-    report.in_browser_s = students[0].times.file_open
-    report.opened_s = [student.times.file_open for student in students[1:] if student.times.file_open]
     computing = [student.compute(number, PATIENCE_S) for number, student in enumerate(students)]
     report.failures += await everybody(computing, names, "compute")
-    report.results_s = [student.times.result for student in students if student.times.result]
     report.memory_bytes = room.memory_bytes()
     return report
 
