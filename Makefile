@@ -20,10 +20,10 @@ compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header 
 client_unit = tests/unit/test_client_*.py tests/unit/test_notebook_*.py tests/wire/test_client_*.py
 not_client = --ignore-glob='*/unit/test_client_*' --ignore-glob='*/unit/test_notebook_*' --ignore-glob='*/wire/test_client_*'
 
-.PHONY: help up install test test-tools lint types unit contract system browser pictures chaos dist docs lock clean
+.PHONY: help up install test test-tools lint types unit contract system browser pictures chaos test-slurm dist docs lock clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 up: install  ## Install everything into ./.venv and serve: prints one link
 	@exec $(bin)/sampan up
@@ -65,6 +65,14 @@ system: test-tools  ## The real hub, proxy, service, notebooks and workers
 browser: test-tools  ## Debian's Chromium from the link to a cluster
 	@tools/install-system chromium=/usr/bin/chromium
 	$(pytest) tests/browser
+
+slurm_packages = slurmctld=/usr/sbin/slurmctld slurmd=/usr/sbin/slurmd slurm-client=/usr/bin/squeue munge=/usr/sbin/munged \
+  slurmdbd=/usr/sbin/slurmdbd mariadb-server=/usr/sbin/mariadbd sudo=/usr/bin/sudo iproute2=/usr/sbin/ip \
+  nftables=/usr/sbin/nft tcpdump=/usr/bin/tcpdump procps=/usr/bin/ps python3.11=/usr/bin/python3.11 chromium=/usr/bin/chromium
+
+test-slurm: test-tools  ## A real Slurm of several machines on this one (needs root)
+	@tools/install-system $(slurm_packages)
+	timeout --foreground --signal=INT --kill-after=60 25m $(pytest) tests/slurm
 
 pictures: test-tools  ## The pictures of the documentation, taken by a browser test
 	@tools/install-system chromium=/usr/bin/chromium
