@@ -17,6 +17,7 @@ from sampan_hub.settings.defaults import complete
 from sampan_hub.settings.findings import Finding, SettingsError
 from sampan_hub.settings.load import find_settings_file, load_settings
 from sampan_hub.settings.machine import detect_machine
+from sampan_hub.settings.model import Tls
 
 
 @click.command()
@@ -44,7 +45,7 @@ def find_troubles(config_path: Path | None) -> Iterator[Trouble]:
     site = Site(settings, file)
     yield from state.check_settings_file(file)
     yield from login.check_login(settings.login)
-    if settings.tls is not None:
+    if isinstance(settings.tls, Tls):
         yield from tls.check_tls(settings.tls, datetime.now(UTC))
     yield from machine.check_open_files(settings)
     yield from machine.check_environments(settings)
@@ -55,6 +56,7 @@ def find_troubles(config_path: Path | None) -> Iterator[Trouble]:
 
 def _about_installation(site: Site) -> Iterator[Trouble]:
     yield from state.check_key_files(site.paths)
+    yield from tls.check_own(site.settings, site.paths, datetime.now(UTC))
     yield from state.check_clock(site.paths)
     yield from state.check_one_installation(site)
     yield from running.check_processes(site)

@@ -21,6 +21,7 @@ from sampan_hub.cli.supervise.prepare import CannotStart, prepared, take_lock
 from sampan_hub.cli.supervise.site import Site, load_site
 from sampan_hub.cli.supervise.supervisor import Supervisor
 from sampan_hub.settings.findings import SettingsError
+from sampan_hub.trust.entry import authority_files
 
 JOBS_STOP_S = 10.0
 
@@ -55,6 +56,8 @@ def _serve(site: Site) -> int:
     console.warn_of_policy(site)
     with prepared(site):
         ports, commands = arrange(site)
+    if site.settings.tls == "own":
+        console.say(f"browsers know this site once they know {authority_files(site.paths).certificate}")
     supervisor = Supervisor(site, ports, list(commands.values()), console.say)
     return asyncio.run(
         supervisor.run(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,10 +20,13 @@ from sampan_hub.identity.logs import log_request_without_query
 from sampan_hub.identity.spawner import JobSpawner
 from sampan_hub.jobs.keys import make_credential
 from sampan_hub.settings.address import bind_endpoint, parse_url, public_url
+from sampan_hub.settings.crossing import crosses_hosts
 from sampan_hub.settings.effective import effective_settings
 from sampan_hub.settings.keyfiles import read_key
 from sampan_hub.settings.model import Settings
 from sampan_hub.settings.paths import StatePaths
+from sampan_hub.trust.entry import entry_files
+from sampan_hub.trust.front import open_front
 
 NEVER_S = 10 * 365 * 86400
 """For JupyterHub's own timeouts: the service decides when a start has failed."""
@@ -84,8 +89,9 @@ def _apply_addresses(c: Config, settings: Settings, paths: StatePaths, ports: Po
     c.JupyterHub.bind_url = f"{'https' if settings.tls else 'http'}://{shown}:{ports.public}{path}"
     c.JupyterHub.public_url = public_url(settings)
     c.JupyterHub.hub_bind_url = c.JupyterHub.hub_connect_url = f"http://127.0.0.1:{ports.hub}"
-    if settings.tls:
-        c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = str(settings.tls.certificate), str(settings.tls.key)
+    entry = entry_files(settings, paths)
+    if entry is not None:
+        c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = str(entry.certificate), str(entry.key)
     c.JupyterHub.trusted_downstream_ips = list(settings.behind_proxy)
     c.JupyterHub.proxy_class = "configurable-http-proxy"
     c.ConfigurableHTTPProxy.should_start = False
@@ -129,6 +135,8 @@ def _apply_servers(c: Config, settings: Settings, paths: StatePaths, ports: Port
     c.JupyterHub.concurrent_spawn_limit = 0
     c.JupyterHub.active_server_limit = 0
     c.JobSpawner.settings = settings
+    if crosses_hosts(settings):
+        c.JobSpawner.make_tls_context = partial(_make_tls_context, paths)
     c.JobSpawner.make_feed = partial(_make_feed, _service_url(settings, ports), paths)
     c.Spawner.start_timeout = NEVER_S
     c.Spawner.http_timeout = NEVER_S
@@ -146,6 +154,11 @@ def _apply_pages(c: Config, settings: Settings) -> None:
 
 def _service_url(settings: Settings, ports: PortsLike) -> str:
     return f"http://127.0.0.1:{ports.service}{parse_url(settings.url)[2]}services/sampan"
+
+
+def _make_tls_context(paths: StatePaths) -> ssl.SSLContext:
+    """How the hub looks at notebooks on other machines."""
+    return open_front(paths.tls, datetime.now(UTC)).make_context()
 
 
 def _make_feed(service_url: str, paths: StatePaths, log: Any) -> Feed:

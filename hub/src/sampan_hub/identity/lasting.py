@@ -6,11 +6,13 @@ By itself it stops live servers that do not answer in time, and forgets starts t
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 from jupyterhub import __version__
 from jupyterhub.objects import Server
 from jupyterhub.spawner import Spawner
+from traitlets import Any as AnyTrait
 
 from sampan_hub.identity.compute import ServiceError
 from sampan_hub.identity.following import ASK_AGAIN_S, FollowingSpawner
@@ -39,6 +41,8 @@ class LiveWithoutAnswer:
 
 class LastingSpawner(FollowingSpawner):
     """Only the service's word ends a server; no timeout of the hub does."""
+
+    make_tls_context = AnyTrait(help="Makes the TLS context for servers on other machines.").tag(config=True)
 
     _spawn_future: asyncio.Future[Any] | None = None
 
@@ -129,7 +133,8 @@ class LastingSpawner(FollowingSpawner):
 
     async def _answer_within(self, timeout_s: float, options: dict[str, Any]) -> Any:
         """None when there is none in time, or it is over: JupyterHub's own wait hangs on a server that only listens."""
-        attempt = asyncio.ensure_future(Server.wait_up(self.server, **{**options, "timeout": timeout_s}))
+        asked = {**options, "timeout": timeout_s, "ssl_context": self._tls_context}
+        attempt = asyncio.ensure_future(Server.wait_up(self.server, **asked))
         over = asyncio.ensure_future(self._until_over())
         try:
             await asyncio.wait({attempt, over}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -138,6 +143,17 @@ class LastingSpawner(FollowingSpawner):
             attempt.cancel()
             outcomes = await asyncio.gather(attempt, over, return_exceptions=True)
         return None if isinstance(outcomes[0], BaseException) else outcomes[0]
+
+    @property
+    def _tls_context(self) -> ssl.SSLContext | None:
+        """How to look at a server on another machine: as one of those whom it lets in. One for the hub process."""
+        if self.server.proto != "https":
+            return None
+        shared = self.user.settings
+        if "sampan_tls_context" not in shared:
+            shared["sampan_tls_context"] = self.make_tls_context()
+        context: ssl.SSLContext = shared["sampan_tls_context"]
+        return context
 
     async def _until_over(self) -> None:
         while not self._is_over:

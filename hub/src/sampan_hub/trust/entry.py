@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 
 from sampan_hub.settings.address import bind_endpoint, parse_url
-from sampan_hub.settings.keyfiles import KeyFileError
 from sampan_hub.settings.model import Settings, Tls
 from sampan_hub.settings.paths import StatePaths
 from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.trust.authority import Usage, certificate_pem, is_issued_by
-from sampan_hub.trust.files import Pair, ensure_authority, ensure_certificate, ensure_folder, pair_in
+from sampan_hub.trust.files import Pair, ensure_authority, ensure_certificate, ensure_folder, pair_in, read_certificates
 
 ENTRY_LIFETIME = timedelta(days=800)
 """Some systems take no server's certificate that is made for more than 825 days."""
@@ -71,21 +69,12 @@ def read_entry_bundle(settings: Settings, paths: StatePaths) -> str:
     Raises KeyFileError.
     """
     if settings.tls == "own":
-        return _pem(_read_all(authority_files(paths).certificate))
+        return _pem(read_certificates(authority_files(paths).certificate))
     if not isinstance(settings.tls, Tls):
         return ""
     if settings.tls.ca is not None:
-        return _pem(_read_all(settings.tls.ca))
-    return _pem([each for each in _read_all(settings.tls.certificate) if is_issued_by(each, each)])
-
-
-def _read_all(path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise KeyFileError(f"{path} holds no PEM certificate") from error
+        return _pem(read_certificates(settings.tls.ca))
+    return _pem([each for each in read_certificates(settings.tls.certificate) if is_issued_by(each, each)])
 
 
 def _pem(certificates: list[x509.Certificate]) -> str:

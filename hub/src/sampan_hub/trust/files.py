@@ -82,12 +82,17 @@ def ensure_certificate(
 
 def read_certificate(path: Path) -> x509.Certificate:
     """The first certificate in the file; raises KeyFileError."""
+    return read_certificates(path)[0]
+
+
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """All certificates in the file, at least one; raises KeyFileError."""
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())[0]
+        return x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise KeyFileError(f"{path} holds no PEM certificate: remove it, and `sampan up` makes a new one") from error
+        raise KeyFileError(f"{path} holds no PEM certificate") from error
 
 
 def _ensure_key(path: Path) -> PrivateKey:

@@ -11,8 +11,15 @@ from pathlib import Path
 
 from cryptography import x509
 
-from sampan_hub.trust.authority import AUTHORITY_LIFETIME, Authority, Usage, certificate_pem, common_name, key_pem
-from sampan_hub.trust.authority import make_key as make_private_key
+from sampan_hub.trust.authority import (
+    AUTHORITY_LIFETIME,
+    Authority,
+    Usage,
+    certificate_pem,
+    common_name,
+    key_pem,
+    make_key,
+)
 from sampan_hub.trust.files import Pair, ensure_authority, ensure_certificate, ensure_folder, pair_in
 
 JOB_LIFETIME = timedelta(days=400)
@@ -44,7 +51,7 @@ class Front:
 
     def issue(self, job_id: str, names: Collection[str], now: datetime) -> Handed:
         """A certificate that proves to be this job at these host names and addresses; each call makes a new key."""
-        key = make_private_key()
+        key = make_key()
         certificate = self.jobs.issue(key.public_key(), job_id, sorted(names), JOB_LIFETIME, now)
         return Handed(
             certificate_pem(certificate).decode(), key_pem(key).decode(), self.clients_certificate.read_text()
@@ -76,13 +83,23 @@ class Front:
         return common_name(x509.load_der_x509_certificate(shown)) == job_id
 
 
+def front_files(folder: Path) -> Pair:
+    """The certificate and key that proxy, hub and service show to notebooks."""
+    return pair_in(folder, "front")
+
+
+def jobs_authority_files(folder: Path) -> Pair:
+    """The authority that signs notebooks' certificates."""
+    return pair_in(folder, "jobs-ca")
+
+
 def open_front(folder: Path, now: datetime) -> Front:
     """The front of the installation that keeps its certificates here, made if there is none. Raises KeyFileError."""
     ensure_folder(folder)
-    clients_files, jobs_files = pair_in(folder, "front-ca"), pair_in(folder, "jobs-ca")
+    clients_files, jobs_files = pair_in(folder, "front-ca"), jobs_authority_files(folder)
     clients = ensure_authority(clients_files, "Sampan front", Usage.CLIENT, now)
     jobs = ensure_authority(jobs_files, "Sampan jobs", Usage.SERVER, now)
-    files = pair_in(folder, "front")
+    files = front_files(folder)
     ensure_certificate(
         files,
         clients,

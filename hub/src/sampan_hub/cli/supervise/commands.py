@@ -1,4 +1,4 @@
-"""What the three processes are told: command lines, environments and how to see that each is ready. Pure."""
+"""What the three processes are told: command lines, environments and how to see that each is ready."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from pathlib import Path
 from sampan_hub.cli.supervise.ports import Ports
 from sampan_hub.cli.supervise.records import hash_orders
 from sampan_hub.cli.supervise.site import LOOPBACK, Site
+from sampan_hub.settings.crossing import crosses_hosts
+from sampan_hub.trust.entry import entry_files
+from sampan_hub.trust.front import front_files, jobs_authority_files
 
 IN_CLONE = Path(__file__).resolve().parents[4] / "jupyterhub_config.py"
 IN_WHEEL = Path(sys.prefix) / "share" / "sampan" / "jupyterhub_config.py"
+BY_ADDRESS = Path(__file__).with_name("by_address.cjs")
+"""What makes the proxy check notebooks' certificates for the address it connects to."""
 FOREIGN = ("JUPYTERHUB_", "JPY_", "CONFIGPROXY_", "SAMPAN_")
 """Variables of somebody else's hub (`sampan up` in a notebook's terminal) that ours must not take for its own."""
 
@@ -28,6 +33,8 @@ class Command:
     ready_path: str
     secret_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     ready_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    read_once: tuple[Path, ...] = ()
+    """Files that it reads at its start only: with others it has to be started anew."""
 
 
 def make_commands(site: Site, ports: Ports, node: Path, proxy_script: Path, proxy_token: str) -> list[Command]:
@@ -36,9 +43,10 @@ def make_commands(site: Site, ports: Ports, node: Path, proxy_script: Path, prox
     return [
         Command(
             "proxy",
-            (str(node), str(proxy_script), *_proxy_options(site, ports)),
+            (str(node), *_node_options(site), str(proxy_script), *_proxy_options(site, ports)),
             ports.proxy_api,
             "/api/routes",
+            read_once=_certificates(site),
             secret_env={"CONFIGPROXY_AUTH_TOKEN": proxy_token},
             ready_headers={"Authorization": f"token {proxy_token}"},
         ),
@@ -71,9 +79,30 @@ def _proxy_options(site: Site, ports: Ports) -> list[str]:
         f"--api-port={ports.proxy_api}",
         f"--error-target=http://{LOOPBACK}:{ports.hub}{site.base_path}hub/error",
     ]
-    if site.settings.tls is not None:
-        options += [f"--ssl-cert={site.settings.tls.certificate}", f"--ssl-key={site.settings.tls.key}"]
+    entry = entry_files(site.settings, site.paths)
+    if entry is not None:
+        options += [f"--ssl-cert={entry.certificate}", f"--ssl-key={entry.key}"]
+    if crosses_hosts(site.settings):
+        front = front_files(site.paths.tls)
+        options += [
+            f"--client-ssl-cert={front.certificate}",
+            f"--client-ssl-key={front.key}",
+            f"--client-ssl-ca={jobs_authority_files(site.paths.tls).certificate}",
+            "--client-ssl-reject-unauthorized",
+        ]
     return options
+
+
+def _node_options(site: Site) -> list[str]:
+    return [f"--require={BY_ADDRESS}"] if crosses_hosts(site.settings) else []
+
+
+def _certificates(site: Site) -> tuple[Path, ...]:
+    """The certificates the proxy shows and asks for; each stands for its key too."""
+    entry = entry_files(site.settings, site.paths)
+    tls = site.paths.tls
+    front = [front_files(tls), jobs_authority_files(tls)] if crosses_hosts(site.settings) else []
+    return tuple(pair.certificate for pair in (*([entry] if entry else []), *front))
 
 
 def make_environment(inherited: Mapping[str, str], site: Site, command: Command) -> dict[str, str]:
@@ -88,4 +117,5 @@ def make_environment(inherited: Mapping[str, str], site: Site, command: Command)
 
 def orders_of(command: Command, settings_text: str) -> str:
     """Another value than the one on record means: this process works by other settings or another version."""
-    return hash_orders(installed_version("sampan-hub"), settings_text, *command.argv)
+    contents = (path.read_text() if path.exists() else "" for path in command.read_once)
+    return hash_orders(installed_version("sampan-hub"), settings_text, *command.argv, *contents)

@@ -62,6 +62,8 @@ def count_busy_kernels(site: Site, jobs: list[dict[str, Any]]) -> int | None:
     """How many kernels compute now in these notebooks; None when that could not be found out in short time."""
     headers = site.hub_headers()
     running = [job for job in jobs if job["kind"] == "notebook" and job["address"] is not None]
+    if any(job["address"]["scheme"] != "http" for job in running):
+        return None  # on other machines, where only the front may look
 
     def ask(job: dict[str, Any]) -> Reply:
         return call("GET", job["address"]["port"], _kernels_path(site, job), headers, None, COUNT_TIMEOUT_S)

@@ -9,11 +9,15 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sampan_hub.cli.supervise.records import make_own_record, write_record
 from sampan_hub.cli.supervise.site import Site
+from sampan_hub.settings.crossing import crosses_hosts
 from sampan_hub.settings.keyfiles import KeyFileError, ensure_key_files
+from sampan_hub.trust.entry import ensure_entry
+from sampan_hub.trust.front import open_front
 
 MINIMUM_FREE_BYTES = 50 * 1024 * 1024
 
@@ -57,12 +61,21 @@ def ensure_state(site: Site) -> None:
             raise CannotStart(f"The disk of {root} is full ({free >> 20} MiB left): make room, or move `state_dir`.")
         _write_something(site.paths.run / ".probe")
         ensure_key_files(site.paths)
+        _ensure_certificates(site)
         if site.settings.hub_database is None:
             _ensure_private(site.paths.hub_sqlite)
     except KeyFileError as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(_explain(root, error)) from error
+
+
+def _ensure_certificates(site: Site) -> None:
+    """What the proxy shows to browsers and notebooks, as far as Sampan makes it, is there and lasts for a while."""
+    now = datetime.now(UTC)
+    ensure_entry(site.settings, site.paths, now)
+    if crosses_hosts(site.settings):
+        open_front(site.paths.tls, now)
 
 
 def _write_something(path: Path) -> None:
