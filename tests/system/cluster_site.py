@@ -56,12 +56,15 @@ class ClusterSite:
         self.service: subprocess.Popen[bytes] | None = None
         self.notebook: dict[str, Any] = {}
 
+    def serve_argv(self) -> list[str]:
+        """What runs the service."""
+        return [sys.executable, "-m", "sampan_hub.service", "--port", str(self.port), "--config", str(self.settings)]
+
     def start(self) -> None:
         """Serve, and wait until the service says that it is ready."""
         with (self.folder / "service.log").open("ab") as log:
             self.service = subprocess.Popen(
-                [sys.executable, "-m", "sampan_hub.service", "--port", str(self.port), "--config", str(self.settings)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
+                self.serve_argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
             )  # fmt: skip
         wait_until(lambda: self._get_ready() or self.service_log_of_the_dead(), 30, "the service is ready")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -114,5 +115,5 @@ def test_those_of_one_end_go_one_after_the_other(number: int, drain_s: float) ->
     workers = [Timed(f"calc-{n}", begun_s=0, end_s=1000, drain_s=drain_s) for n in range(number)]
     for replacement_takes_s in (5.0, 10_000.0):
         ends = sorted(one.drained_at_s or 0.0 for one in simulate(workers, replacement_takes_s))
-        gaps = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(ends)]
         assert all(gap >= drain_s - 0.5 for gap in gaps), "no two at a time"

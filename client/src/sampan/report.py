@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -94,6 +95,7 @@ def describe_waiting(info: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]],
         lines.append(f"Refused: {info['refused'].get('detail') or info['refused'].get('title')}")
     if info["braked"]:
         lines.append(f"No more replacements until you scale again: {info['braked']}")
+    lines += _describe_deadlines(info, jobs)
     live = [job for job in jobs if job["state"] not in ("running", "ended")]
     for job in sorted(live, key=lambda job: (job["position"] or 0, job["name"])):
         lines.append(_describe_job(job))
@@ -102,6 +104,24 @@ def describe_waiting(info: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]],
     if len(lines) == 1 and info["workers"] >= wanted:
         lines.append("Nothing is waited for.")
     return "\n".join(lines)
+
+
+def _describe_deadlines(info: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """When time runs out for the first of them, and who is being replaced because of that."""
+    ends = {job["name"]: job["deadline"] for job in jobs if job.get("deadline") and job["state"] == "running"}
+    if not ends:
+        return []
+    first = min(ends.values(), key=datetime.fromisoformat)
+    lines = [f"The first worker ends at {_tell_time(first)} (walltime); others take over before that."]
+    for name in info.get("leaving", ()):
+        if name in ends:
+            lines.append(f"{name} is being replaced: it ends at {_tell_time(ends[name])}.")
+    return lines
+
+
+def _tell_time(time: str) -> str:
+    """A time of the service as clocks here show it."""
+    return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _describe_job(job: Mapping[str, Any]) -> str:
