@@ -106,11 +106,13 @@ def load_policy(path: str = POLICY_FILE) -> Policy:
         return Policy()
     except OSError as error:
         raise RunAsError("installation", f"{path} cannot be read: {error.strerror}.") from None
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise RunAsError("installation", f"{path} is not a file.")
         require_roots([path])
-        data = file.read(_MAX_POLICY_BYTES + 1)
+        data = os.read(descriptor, _MAX_POLICY_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         return parse_policy(data)
     except RunAsError as error:

@@ -99,21 +99,26 @@ def opened_root(root: Root, is_made: bool) -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def _opened_folder(above: int, name: str) -> Iterator[int]:
+    folder = os.open(name, _FOLDER, dir_fd=above)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
 def made_stage(root: Root, name: str) -> Iterator[tuple[int, bool]]:
     """A descriptor of the stage, and whether it was made just now."""
-    with _told(root):
-        with opened_root(root, is_made=True) as above:
-            try:
-                os.mkdir(name, 0o700, dir_fd=above)
-                is_new = True
-            except FileExistsError:
-                is_new = False
-            stage = os.open(name, _FOLDER, dir_fd=above)
+    with _told(root), opened_root(root, is_made=True) as above:
         try:
+            os.mkdir(name, 0o700, dir_fd=above)
+            is_new = True
+        except FileExistsError:
+            is_new = False
+        with _opened_folder(above, name) as stage:
             _require_own(stage, root)
             yield stage, is_new
-        finally:
-            os.close(stage)
 
 
 @contextlib.contextmanager
@@ -156,14 +161,27 @@ def write_record(stage: int, slurm_job: int) -> None:
     os.rename(temporary, RECORD_FILE, src_dir_fd=stage, dst_dir_fd=stage)
 
 
+@contextlib.contextmanager
+def _opened_file(folder: int, name: str) -> Iterator[tuple[int, int]]:
+    """A descriptor of the regular file `name`, and its size; neither a link is followed nor a pipe waited for."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(name, flags, dir_fd=folder)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise RunAsError("stage", f"{name} in the folder of that job is not a file: remove it.")
+        yield descriptor, found.st_size
+    finally:
+        os.close(descriptor)
+
+
 def read_record(stage: int) -> int | None:
     """The job the stage became; None where there is no whole record."""
     try:
-        descriptor = os.open(RECORD_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=stage)
+        with _opened_file(stage, RECORD_FILE) as (descriptor, _):
+            text = os.read(descriptor, 4096)
     except FileNotFoundError:
         return None
-    with open(descriptor, "rb") as file:
-        text = file.read(4096)
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
@@ -174,24 +192,17 @@ def read_record(stage: int) -> int | None:
 
 def read_tail(root: Root, stage: str, name: str, lines: int) -> tuple[list[str], bool]:
     """The last lines of a regular file in the stage, and whether there was more before; nothing where it is missing."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     with _told(root):
         try:
-            with opened_root(root, is_made=False) as above:
-                folder = os.open(stage, _FOLDER, dir_fd=above)
-            try:
-                descriptor = os.open(name, flags, dir_fd=folder)
-            finally:
-                os.close(folder)
+            with (
+                opened_root(root, is_made=False) as above,
+                _opened_folder(above, stage) as folder,
+                _opened_file(folder, name) as (descriptor, size_bytes),
+            ):
+                skipped = max(0, size_bytes - _MAX_LOG_BYTES)
+                data = os.pread(descriptor, _MAX_LOG_BYTES, skipped)
         except FileNotFoundError:
             return [], False
-        with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise RunAsError("stage", f"{name} of that job is not a file.")
-            skipped = max(0, found.st_size - _MAX_LOG_BYTES)
-            file.seek(skipped)
-            data = file.read(_MAX_LOG_BYTES)
     said = data.decode("utf-8", "replace").splitlines()
     return said[-lines:], skipped > 0 or len(said) > lines
 

@@ -33,7 +33,7 @@ CALL_LIMIT_S = 75.0
 
 _AT_ONCE = 8
 _END_WAIT_S = 2.0
-_SUDO = "/usr/bin/sudo"
+SUDO = Path("/usr/bin/sudo")
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 _FINAL = frozenset({"request", "user", "home", "home_full", "refused"})
 """Errors after which asking for the same again is pointless, and nothing was submitted."""
@@ -73,9 +73,9 @@ class Acting:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     @classmethod
-    def through_sudo(cls, run_as: Path, limit_s: float = CALL_LIMIT_S) -> Acting:
+    def through_sudo(cls, run_as: Path, sudo: Path = SUDO, limit_s: float = CALL_LIMIT_S) -> Acting:
         """As everybody for themselves, through the privileged program at that path."""
-        return cls((_SUDO, "-n", "--", str(run_as)), (), limit_s)
+        return cls((str(sudo), "-n", "--", str(run_as)), (), limit_s)
 
     @classmethod
     def as_myself(cls, policy: Policy, limit_s: float = CALL_LIMIT_S) -> Acting:

@@ -1,0 +1,169 @@
+"""Root's settings, whom it works for, and what it starts with."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sampan_hub.privilege
+from sampan_hub.privilege.account import Account, find_refusal, look_up
+from sampan_hub.privilege.errors import RunAsError
+from sampan_hub.privilege.policy import POLICY_FILE, Policy, find_untrusted, load_policy, parse_policy, render_policy
+from sampan_hub.privilege.stages import make_root
+
+ANA = Account("ana", 2001, 2001, "/home/ana", "/bin/bash")
+START_LIMIT_S = 0.040
+
+
+def test_what_root_does_not_say_has_its_default() -> None:
+    assert parse_policy(b"{}") == Policy()
+    assert Policy().sbatch == "/usr/bin/sbatch"
+    changed = Policy(
+        sbatch="/opt/slurm/bin/sbatch", slurm_conf="/etc/slurm/slurm.conf", accounting=True, min_uid=500,
+        caller="sampan", stage_root="/shared/%u/sampan",
+    )  # fmt: skip
+    assert parse_policy(render_policy(changed)) == changed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sbatch": "sbatch"}, {"sbatch": "/usr/bin/sbatch --uid=0"}, {"sbatch": None}, {"sacct": "/a/../b"},
+        {"squeue": ["/x"]},
+        {"scancel": ""}, {"slurm_conf": "slurm.conf"}, {"accounting": 1}, {"accounting": "yes"}, {"accounting": None},
+        {"min_uid": 0}, {"min_uid": -1}, {"min_uid": True}, {"min_uid": "1000"}, {"min_uid": 65534},
+        {"caller": "a b"},
+        {"caller": ""}, {"stage_root": "/shared"}, {"stage_root": "/shared/%u/%u"}, {"stage_root": "%u"},
+        {"stage_root": "/%u"},
+        {"stage_root": "/shared/../%u"}, {"stage_root": "/shared/x%u"}, {"shell": "/bin/sh"}, {"PATH": "/x"},
+        {"minuid": 1000},
+    ],
+)  # fmt: skip
+def test_settings_are_strict(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RunAsError):
+        parse_policy(json.dumps(wrong).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"min_uid": 1000, "min_uid": 1}', b"{} {}", b"\xff"])
+def test_settings_are_one_object(data: bytes) -> None:
+    with pytest.raises(RunAsError):
+        parse_policy(data)
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    assert load_policy(str(tmp_path / "missing.json")) == Policy()
+    assert POLICY_FILE == "/etc/sampan/run-as.json"
+
+
+def test_a_file_that_others_can_change_is_not_believed(tmp_path: Path) -> None:
+    file = tmp_path / "run-as.json"  # below /tmp, which everybody may write to
+    file.write_text("{}")
+    (tmp_path / "link.json").symlink_to(file)
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("run-as.json", "link.json", "folder.json", "pipe.json"):
+        with pytest.raises(RunAsError) as refused:
+            load_policy(str(tmp_path / name))
+        assert refused.value.code == "installation"
+
+
+def test_what_is_roots_is_told_from_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With files as the real ones are, but owners and modes as they may be."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    file, link = folder / "file", folder / "link"
+    file.touch()
+    link.symlink_to(file)
+    found = {str(path): (0, stat.S_IFDIR | 0o755) for path in (*file.parents, folder)}
+    found |= {str(file): (0, stat.S_IFREG | 0o644), str(link): (0, stat.S_IFLNK | 0o777)}
+
+    def told(path: str) -> os.stat_result:
+        uid, mode = found[str(path)]
+        return os.stat_result((mode, 0, 0, 1, uid, 0, 0, 0, 0, 0))
+
+    real = os.path.realpath(link)
+    monkeypatch.setattr("sampan_hub.privilege.policy.os.path.realpath", lambda _: real)
+    monkeypatch.setattr("sampan_hub.privilege.policy.os.lstat", told)
+    assert find_untrusted([str(file), str(link)]) is None
+    trusted = dict(found)
+    for path, (uid, mode) in trusted.items():
+        is_link = path == str(link)
+        for bad in [(1000, mode), *([] if is_link else [(uid, mode | 0o020), (uid, mode | 0o002)])]:
+            found.clear()
+            found.update(trusted | {path: bad})
+            assert find_untrusted([str(link)]) == path
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"uid": 0}, "root"), ({"gid": 0}, "root"), ({"uid": 999}, "system account"),
+        ({"uid": 65534}, "system account"),
+        ({"uid": 2**32 - 1}, "system account"), ({"uid": 2**32 - 2}, "system account"),
+        ({"shell": "/usr/sbin/nologin"}, "log in"),
+        ({"shell": "/bin/false"}, "log in"), ({"name": "a\\b"}, "name"), ({"name": "../ana"}, "name"),
+        ({"name": ""}, "name"),
+        ({"home": ""}, "home"), ({"home": "/"}, "home"), ({"home": "/home/%j"}, "home"),
+        ({"home": "/home/a b"}, "home"),
+        ({"home": "home/ana"}, "home"), ({"home": "/home/../etc"}, "home"), ({"home": "/home/$(id)"}, "home"),
+        ({"home": "/home/ana\n"}, "home"), ({"home": "/home/ana;id"}, "home"), ({"home": "/home/é"}, "home"),
+    ],
+)  # fmt: skip
+def test_it_works_for_ordinary_people_only(changed: dict[str, Any], reason: str) -> None:
+    assert reason in str(find_refusal(ANA._replace(**changed), 1000))
+
+
+def test_an_ordinary_person_is_one() -> None:
+    assert find_refusal(ANA, 1000) is None
+    assert find_refusal(ANA._replace(name="ana@site.example", home="/home/site.example/ana", shell=""), 1000) is None
+    with pytest.raises(RunAsError, match="no account nobody-of-that-name"):
+        look_up("nobody-of-that-name")
+
+
+def test_stages_are_in_the_home_folder_or_where_root_says() -> None:
+    assert make_root(Policy(), ANA).path == "/home/ana/.sampan/jobs"
+    elsewhere = make_root(Policy(stage_root="/shared/sampan/%u"), ANA)
+    assert (elsewhere.base, elsewhere.below, elsewhere.path) == ("/shared/sampan", ("ana",), "/shared/sampan/ana")
+    assert make_root(Policy(stage_root="/shared/%u/jobs"), ANA).path == "/shared/ana/jobs"
+
+
+def test_it_starts_quickly_and_brings_nothing_of_the_rest() -> None:
+    show = "import sys, sampan_hub.privilege.__main__ as m; print([n for n in sys.modules])"
+    done = subprocess.run([sys.executable, "-I", "-c", show], capture_output=True, text=True, check=True)
+    ours = [name for name in eval(done.stdout) if name.startswith("sampan_hub.")]
+    assert all(name.startswith("sampan_hub.privilege") for name in ours), ours
+    assert not {"pydantic", "asyncio", "pathlib", "dataclasses", "socket", "ssl", "ctypes"} & set(eval(done.stdout))
+    least = min(_start_s() - _bare_start_s() for _ in range(8))
+    assert least < START_LIMIT_S, f"{least * 1000:.0f} ms beside the interpreter's own start"
+
+
+def _start_s() -> float:
+    return _run_s("-m", "sampan_hub.privilege", "nothing")
+
+
+def _bare_start_s() -> float:
+    return _run_s("-c", "pass")
+
+
+def _run_s(*arguments: str) -> float:
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-I", *arguments], capture_output=True, check=False)
+    return time.perf_counter() - begun
+
+
+def test_every_module_is_of_the_standard_library() -> None:
+    folder = Path(next(iter(sampan_hub.privilege.__path__)))
+    for file in folder.glob("*.py"):
+        for line in file.read_text().splitlines():
+            words = line.split()
+            if words[:1] in (["import"], ["from"]):
+                top = words[1].split(".")[0]
+                assert top in sys.stdlib_module_names or words[1].startswith("sampan_hub.privilege"), (file, line)
