@@ -21,6 +21,7 @@ from sampan.host.jobs import Jobs, read_outcomes
 from sampan.host.options import DEFAULT_SIZE
 from sampan.host.scheduler import SampanScheduler
 from sampan.host.start import Registered
+from sampan.network import bracketed
 from sampan.rundir import clear, start_time, write_json
 from sampan.security import make_security
 
@@ -48,8 +49,9 @@ class Host:
         scheduler = {
             "cls": SampanScheduler,
             "options": {
-                "host": "tls://127.0.0.1",
+                "host": f"tls://{bracketed(made.session.address)}",
                 "port": 0,
+                "ports": made.session.ports,
                 "security": security,
                 "dashboard_socket": folder / "dash.sock",
             },
@@ -170,7 +172,7 @@ class Host:
         )
 
     async def watch(self) -> None:
-        """Twice a second: facts to disk, idleness, the dashboard once the first worker is there."""
+        """Twice a second: facts to disk, idleness."""
         while not self.stop.is_set():
             activity = self.look()
             verdict = self.clock.look(time.monotonic(), activity)
@@ -180,8 +182,6 @@ class Host:
                 await self.cluster.rest(0)
             elif verdict == "busy":
                 await self.cluster.wake()
-            if self.scheduler.workers:
-                self.scheduler.start_dashboard()
             self.write_state()
             await self.tell_busy(activity.tasks)
             await self.tell_missing()

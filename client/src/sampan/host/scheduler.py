@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from distributed.scheduler import WorkerStatusPlugin
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_unix_socket
+
+from sampan.errors import SampanError
+from sampan.network import Ports, ports_in, render_ports
 
 log = logging.getLogger("sampan.host")
 
@@ -29,12 +33,30 @@ class Subscriber(WorkerStatusPlugin):
 
 
 class SampanScheduler(Scheduler):
-    """The scheduler of one cluster. `dashboard_socket`: where its pages are served, by JupyterLab's extension."""
+    """The scheduler of one cluster. `dashboard_socket`: where its pages are served, by JupyterLab's extension.
 
-    def __init__(self, *args: Any, dashboard_socket: Path, **kwargs: Any) -> None:
+    `ports`: the range it listens in, beside Dask's own `port`, which is one or any.
+    """
+
+    def __init__(self, *args: Any, dashboard_socket: Path, ports: Ports | None = None, **kwargs: Any) -> None:
         self.dashboard_socket = dashboard_socket
+        self.ports = ports
         self.dashboard_task: asyncio.Task[None] | None = None
         super().__init__(*args, dashboard=False, dashboard_address=None, **kwargs)
+
+    async def listen(self, port_or_addr: Any = None, *args: Any, **kwargs: Any) -> None:
+        """On the first free port of the range."""
+        host = str(port_or_addr).rpartition(":")[0]
+        addresses = [port_or_addr] if self.ports is None else [f"{host}:{port}" for port in ports_in(self.ports)]
+        for address in addresses:
+            try:
+                await super().listen(address, *args, **kwargs)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return
+        raise SampanError(f"every port {render_ports(self.ports)} is taken: an administrator widens `ports:`")
 
     def start_http_server(self, routes: Any, *_: Any, **__: Any) -> None:
         """Serve on the unix socket only, 0600 (the host's umask is 077), in a folder that is 0700."""
@@ -45,14 +67,14 @@ class SampanScheduler(Scheduler):
         self.http_server.add_socket(bind_unix_socket(str(self.dashboard_socket), mode=0o600))
 
     def _answer(self, request: HTTPServerRequest) -> None:
-        """Answer a page request; the first one waits for the dashboard, which is not imported before it is wanted."""
+        """Answer a page request; the first one waits for the dashboard, which most clusters of a class never need."""
         if self.dashboard_task is not None and self.dashboard_task.done():
             self.http_application(request)
             return
         self.start_dashboard().add_done_callback(lambda _: self.http_application(request))
 
     def start_dashboard(self) -> asyncio.Task[None]:
-        """Begin to import and connect the dashboard, once; it costs half a second of CPU."""
+        """Begin to import and connect the dashboard, once: half a second of CPU and 30 MiB, for whoever looks at it."""
         if self.dashboard_task is None:
             self.dashboard_task = asyncio.get_running_loop().create_task(self._add_dashboard())
         return self.dashboard_task
