@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.testbeds.slurm.cluster import Cluster, running_cluster
 from tests.testbeds.slurm.profile import PROFILES
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with clusters of their own first, for there is room for one at a time and the session's one stays."""
+    here = Path(__file__).parent
+    ours = [item for item in items if item.path.is_relative_to(here)]
+    alone = [item for item in ours if "slurm" not in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in ours] + alone + [item for item in ours if item not in alone]
 
 
 @pytest.fixture(scope="session")

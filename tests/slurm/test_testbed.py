@@ -13,7 +13,7 @@ import pytest
 from tests.support.installation import wait_until
 from tests.testbeds.slurm.capture import read_streams
 from tests.testbeds.slurm.cluster import Cluster, running_cluster
-from tests.testbeds.slurm.leftovers import TestbedBusy, machines_alive
+from tests.testbeds.slurm.computer import TestbedBusy, machines_alive
 from tests.testbeds.slurm.machine import Machine
 from tests.testbeds.slurm.process import Command
 from tests.testbeds.slurm.profile import JOB_PORTS, PUBLIC_PORTS

@@ -30,11 +30,14 @@ What happens to clusters; `restore()` after every test puts all of it back, exce
 
     slurm.slurmctld / slurm.accounting.slurmdbd / slurm.slurmd["node1"]   .start() .stop() .kill() .pid()
     slurm.start_slurmctld(), slurm.accounting.start_slurmdbd()           start, and wait for an answer
-    slurm.crash("node1"), slurm.wait_until_down("node1"), slurm.boot("node1"), slurm.drain(…), slurm.resume(…)
+    slurm.crash("node1"), .wait_until_down("node1"), .declare_down("node1"), .boot("node1"), .drain(…), .resume(…)
     slurm.changed({"PrivateData": "jobs"})     a block with other lines of slurm.conf; configure(…) until the test's end
     slurm.hide_partition("compute")            slurm.homes.fill("alice")   not a byte of room left in her home
     slurm.capture(file)                        a block's packets between machines; capture.find(b"secret") afterwards
     slurm.count_requests()                     RPCs by type since slurmctld's start
+
+A test that needs a cluster of its own (`with running_cluster(Profile(accounting=False)) as cluster`) does not ask for
+`slurm`; such tests run before the session's cluster starts, for there is room for one at a time.
 
 `python -m tests.testbeds.slurm` starts a cluster and a shell on its hub host.
 """

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tests.testbeds.slurm.accounting import Accounting, write_slurmdbd_conf
 from tests.testbeds.slurm.capture import Capture
+from tests.testbeds.slurm.computer import check_computer, has_cgroups_v1, only_one, remove_cgroups, remove_leftovers
 from tests.testbeds.slurm.controller import Controller
 from tests.testbeds.slurm.daemon import Daemon
 from tests.testbeds.slurm.homes import Homes
-from tests.testbeds.slurm.leftovers import has_cgroups_v1, only_one, remove_cgroups, remove_leftovers
 from tests.testbeds.slurm.machine import Machine
 from tests.testbeds.slurm.network import make_bridge, remove_bridge
 from tests.testbeds.slurm.profile import DELAY0, Profile
@@ -53,6 +53,7 @@ class Cluster(Controller):
 
     def up(self) -> None:
         """Ready for jobs when it returns. What an earlier, killed testbed left is removed first."""
+        check_computer()
         self._held.enter_context(only_one())
         try:
             remove_leftovers()
@@ -116,18 +117,19 @@ class Cluster(Controller):
         """A person's home, as seen from the computer."""
         return self.homes.folder / user
 
-    def crash(self, node: str) -> None:
-        """Power off. Slurm notices after `slurmd_timeout_s` and some more."""
-        self.nodes[node].crash()
+    def crash(self, name: str) -> None:
+        """Power off. Slurm notices a node's after half a minute; `declare_down` tells it."""
+        self.machines[name].crash()
 
-    def boot(self, node: str) -> None:
-        """Power on, with slurmd; returns when Slurm knows the node again."""
-        machine = self.nodes[node]
+    def boot(self, name: str) -> None:
+        """Power on; a node with slurmd, and this returns when Slurm knows it again."""
+        machine = self.machines[name]
         if not machine.is_up:
             machine.power_on()
             self._until_up(machine)
-        self.slurmd[node].start()
-        self.wait_for_nodes(node)
+        if name in self.slurmd:
+            self.slurmd[name].start()
+            self.wait_for_nodes(name)
 
     @contextmanager
     def capture(self, file: Path) -> Iterator[Capture]:
@@ -152,7 +154,8 @@ class Cluster(Controller):
             self.configure(before)
 
     def restore(self) -> None:
-        """Put back what a test changed: daemons, nodes, settings, partitions, homes. Jobs are left alone."""
+        """Put back what a test changed: machines, daemons, settings, partitions, homes. Jobs are left alone."""
+        self.boot("hubhost")
         if self.accounting is not None:
             self.accounting.start_slurmdbd()
         self.start_slurmctld()
@@ -160,8 +163,9 @@ class Cluster(Controller):
         if self.settings != self.profile.all_settings:
             self.configure(self.profile.all_settings)
         self.show_partitions()
-        for node in self.nodes:
-            self.boot(node)
+        for node, daemon in self.slurmd.items():
+            if not daemon.pid():
+                self.boot(node)
         self.resume(*self.nodes)
         self.wait_for_nodes(*self.nodes)
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tests.testbeds.slurm.machine import Machine
     from tests.testbeds.slurm.profile import Profile
 
-READY = {"idle", "mixed", "allocated", "completing"}
+READY = {"idle", "mixed", "allocated", "completing", "planned", "reserved"}
+MARKS = "-$@^!%"  # sinfo appends them: planned, in maintenance… A star says that the node does not answer.
 
 
 class Controller:
@@ -49,16 +50,22 @@ class Controller:
     def node_states(self) -> dict[str, str]:
         """`sinfo`'s word for each node: idle, mixed, down*, drained…"""
         lines = self.ask("sinfo", "-a", "-h", "-N", "-o", "%N %T").splitlines()
-        return dict(line.split() for line in lines)
+        return {name: state.rstrip(MARKS) for name, state in (line.split() for line in lines)}
 
     def wait_for_nodes(self, *names: str, timeout_s: float = 60) -> None:
         """Until Slurm gives these nodes jobs."""
         said = f"nodes ready: {', '.join(names)} (see var/log/slurm on their disks)"
-        wait_until(lambda: all(self.node_states().get(name) in READY for name in names), timeout_s, said)
+        wait_until(
+            lambda: all(states.get(name) in READY for states in [self.node_states()] for name in names), timeout_s, said
+        )
 
     def wait_until_down(self, name: str, timeout_s: float = 90) -> None:
         """Until Slurm says that a node is gone."""
         wait_until(lambda: self.node_states()[name].startswith("down"), timeout_s, f"{name} down")
+
+    def declare_down(self, *names: str, reason: str = "power supply") -> None:
+        """An administrator says that nodes are gone; their jobs end now instead of half a minute after a crash."""
+        self.ask("scontrol", "update", f"NodeName={','.join(names)}", "State=DOWN", f"Reason={reason}")
 
     def drain(self, *names: str, reason: str = "maintenance") -> None:
         self.ask("scontrol", "update", f"NodeName={','.join(names)}", "State=DRAIN", f"Reason={reason}")
@@ -66,7 +73,7 @@ class Controller:
     def resume(self, *names: str) -> None:
         """Nodes that are drained or down take jobs again; others stay as they are."""
         for name, state in self.node_states().items():
-            if name in names and state.rstrip("*") in {"drained", "draining", "down", "drained*"}:
+            if name in names and state.rstrip("*") in {"drained", "draining", "down"}:
                 self.ask("scontrol", "update", f"NodeName={name}", "State=RESUME")
 
     def hide_partition(self, name: str, *, hidden: bool = True) -> None:

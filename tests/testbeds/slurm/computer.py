@@ -1,9 +1,10 @@
-"""One testbed per computer, and nothing left of an earlier one that was killed."""
+"""The computer below: what it must have, one testbed at a time, nothing left of an earlier one that was killed."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -11,16 +12,38 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.installation import wait_until
-from tests.testbeds.slurm.machine import MARK
+from tests.testbeds.slurm.machine import MARK, PATH
 from tests.testbeds.slurm.network import remove_bridge
 
 CGROUPS = Path("/sys/fs/cgroup")
+PROGRAMS = (
+    "slurmctld",
+    "slurmd",
+    "slurmdbd",
+    "squeue",
+    "munged",
+    "mariadbd",
+    "sudo",
+    "ip",
+    "nft",
+    "ss",
+    "tcpdump",
+    "ps",
+)
 
 
 class TestbedBusy(RuntimeError):
     """Another testbed runs on this computer."""
 
     __test__ = False
+
+
+def check_computer() -> None:
+    """Raises with the remedy when a testbed cannot run here."""
+    if os.geteuid() != 0:
+        raise RuntimeError("the Slurm testbed makes machines out of namespaces: run its tests as root")
+    if missing := [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]:
+        raise RuntimeError(f"the Slurm testbed lacks {', '.join(missing)}: `make test-slurm` installs them")
 
 
 @contextmanager
