@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,13 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.web import HTTPError
 
+from sampan._api import read_session
 from sampan._job import Access, Claim, read_private, run_token
 from sampan.errors import SampanError
 from sampan.lab.activity import REPEAT_S, Told, is_busy, needs_telling
 from sampan.lab.clusters import cluster_id, format_memory, make_model
 from sampan.lab.sidebar import read_wish
-from sampan.notebook import listen, make_environment
+from sampan.notebook import Files, listen, make_environment
+from sampan.tls import NotebookTls
 
+FILES = Files(Path("/jobs/a"), Path("/jobs/a/credential"), None, None)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -34,7 +38,7 @@ def test_the_environment_names_the_port_that_was_bound() -> None:
         {"JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:0/x/", "JUPYTERHUB_SERVICE_PREFIX": "/user/ana/"},
         {"JUPYTERHUB_API_TOKEN": "t"},
     )
-    made = make_environment(claim, Path("/jobs/a"), {"PATH": "/bin"}, ("127.0.0.1", 4321))
+    made = make_environment(claim, FILES, {"PATH": "/bin"}, ("127.0.0.1", 4321))
     assert made["JUPYTERHUB_SERVICE_URL"] == "http://127.0.0.1:4321/user/ana/"
     assert made["JUPYTERHUB_API_TOKEN"] == "t"
     assert made["PATH"] == f"{Path(sys.executable).parent}:/bin"
@@ -42,18 +46,38 @@ def test_the_environment_names_the_port_that_was_bound() -> None:
     assert made["SAMPAN_CREDENTIAL_FILE"] == "/jobs/a/credential"
     assert made["SAMPAN_SERVER_PID"] == str(os.getpid())
     assert "the-credential" not in made.values()
+    assert not {"SAMPAN_CA_FILE", "SAMPAN_ADDRESS", "SAMPAN_PORTS", "JUPYTERHUB_SSL_KEYFILE"} & made.keys()
+
+
+def test_on_another_machine_kernels_learn_whom_to_believe_and_where_to_listen() -> None:
+    tls = NotebookTls(Path("/jobs/a/c"), Path("/jobs/a/k"), Path("/jobs/a/front"))
+    claim = replace(make_claim({}, {}), address="10.0.0.3", ports=(30000, 30010), tls={})
+    made = make_environment(claim, replace(FILES, ca=Path("/jobs/a/ca.pem"), tls=tls), {}, ("10.0.0.3", 30001))
+    assert made["JUPYTERHUB_SERVICE_URL"] == "https://10.0.0.3:30001/"
+    assert made["JUPYTERHUB_SSL_CERTFILE"] == "/jobs/a/c"
+    assert made["JUPYTERHUB_SSL_CLIENT_CA"] == "/jobs/a/ca.pem", "for the hub; who may connect is another matter"
+    assert "/jobs/a/front" not in made.values()
+    session = read_session(made)
+    assert session is not None
+    assert (session.ca_file, session.address, session.ports) == (Path("/jobs/a/ca.pem"), "10.0.0.3", (30000, 30010))
 
 
 def test_a_v6_host_is_bracketed() -> None:
-    made = make_environment(make_claim({}, {}), Path("/jobs/a"), {}, ("::1", 80))
+    made = make_environment(make_claim({}, {}), FILES, {}, ("::1", 80))
     assert made["JUPYTERHUB_SERVICE_URL"] == "http://[::1]:80/"
 
 
 @pytest.mark.parametrize(("url", "host"), [("", "127.0.0.1"), ("http://127.0.0.2:0/user/ana/", "127.0.0.2")])
 def test_it_listens_where_the_hub_said(url: str, host: str) -> None:
-    with listen({"JUPYTERHUB_SERVICE_URL": url}) as listener:
+    with listen(make_claim({"JUPYTERHUB_SERVICE_URL": url}, {})) as listener:
         assert listener.getsockname()[0] == host
         assert listener.getsockname()[1] > 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "node7", "[::]"])
+def test_it_listens_nowhere_else_without_a_certificate(host: str) -> None:
+    with pytest.raises(SampanError, match="no certificate"):
+        listen(make_claim({"JUPYTERHUB_SERVICE_URL": f"http://{host}:0/user/ana/"}, {}))
 
 
 def test_credentials_are_never_printed() -> None:

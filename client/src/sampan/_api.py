@@ -12,11 +12,16 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlencode, urlsplit
 
-from sampan.errors import SampanError, ServiceUnavailable, make_error
+from sampan.errors import NotTheService, SampanError, ServiceUnavailable, make_error
+from sampan.network import LOOPBACK, Ports, parse_ports
+
+if TYPE_CHECKING:
+    import ssl
 
 API = "/api/v1"
 Json = dict[str, Any]
@@ -42,6 +47,24 @@ def _read_answer(status: int, body: bytes, retry_after: str | None, what: str) -
     raise make_error(status, answer, what)
 
 
+@lru_cache(maxsize=4)
+def _make_context(ca: str | None) -> ssl.SSLContext:
+    """Believes these certificates alone; without any, those that this machine believes."""
+    import ssl  # only where the service is on another machine
+
+    return ssl.create_default_context(cadata=ca)
+
+
+def _unanswered(what: str, error: BaseException | None) -> ServiceUnavailable:
+    """No usable answer came: from nobody, or from somebody who is not the service."""
+    if type(error).__name__ == "SSLCertVerificationError":
+        return NotTheService(
+            f"Who answers {what} is not the compute service that started this job ({error}). Start the job again; "
+            "if that does not help, an administrator looks at `sampan check`"
+        )
+    return ServiceUnavailable(f"The compute service did not answer {what}: {error}")
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """Where the service is (its base URL, without `/api/v1`) and as whom to speak to it."""
@@ -49,6 +72,8 @@ class Service:
     base: str
     credential: str
     scheme: str = "Bearer"
+    ca: str | None = None
+    """Certificates (PEM) by which to know a service on another machine. None: those that this machine knows."""
 
     def __repr__(self) -> str:
         return f"Service({self.base!r})"
@@ -72,21 +97,26 @@ class Service:
         """One request, from any thread. Raises `Refused`, `NotAccepted` or `ServiceUnavailable`."""
         what = f"{method} {path}"
         parts = urlsplit(self._url(path, query))
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         headers = self._headers
         data = None
         if body is not None:
             data = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+        connection = self._connect(parts, timeout_s)
         try:
             connection.request(method, f"{parts.path}?{parts.query}".rstrip("?"), body=data, headers=headers)
             response = connection.getresponse()
             return _read_answer(response.status, response.read(), response.getheader("Retry-After"), what)
         except (OSError, http.client.HTTPException) as error:
-            raise ServiceUnavailable(f"The compute service did not answer {what}: {error}") from error
+            raise _unanswered(what, error) from error
         finally:
             connection.close()
+
+    def _connect(self, parts: SplitResult, timeout_s: float) -> http.client.HTTPConnection:
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            return http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=_make_context(self.ca))
+        return http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
 
     def call_patiently(
         self,
@@ -98,12 +128,17 @@ class Service:
         timeout_s: float = 30.0,
         query: Mapping[str, Any] | None = None,
     ) -> Json:
-        """`call`, repeated while the service is unavailable, for `patience_s`. Only for idempotent requests."""
+        """`call`, repeated while the service is unavailable, for `patience_s`. Only for idempotent requests.
+
+        Not repeated where somebody else answers: `NotTheService`.
+        """
         deadline = time.monotonic() + patience_s
         pause_s = 0.1
         while True:
             try:
                 return self.call(method, path, body, query=query, timeout_s=timeout_s)
+            except NotTheService:
+                raise
             except ServiceUnavailable as error:
                 wait_s = max(error.retry_after_s or 0.0, pause_s)
                 if time.monotonic() + wait_s > deadline:
@@ -129,8 +164,9 @@ class Service:
         if body is not None:
             data = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
+        url = self._url(path, query)
         request = HTTPRequest(
-            self._url(path, query),
+            url,
             method=method,
             headers=headers,
             body=data,
@@ -138,13 +174,14 @@ class Service:
             connect_timeout=5.0,
             follow_redirects=False,
             allow_nonstandard_methods=True,
+            ssl_options=_make_context(self.ca) if url.startswith("https:") else None,
         )
         try:
             response = await AsyncHTTPClient().fetch(request, raise_error=False)
         except (OSError, HTTPClientError) as error:
-            raise ServiceUnavailable(f"The compute service did not answer {what}: {error}") from error
+            raise _unanswered(what, error) from error
         if response.code == 599:
-            raise ServiceUnavailable(f"The compute service did not answer {what}: {response.error}")
+            raise _unanswered(what, response.error)
         return _read_answer(response.code, response.body or b"", response.headers.get("Retry-After"), what)
 
 
@@ -156,13 +193,19 @@ class Session:
     job: str
     credential_file: Path
     job_dir: Path
+    ca_file: Path | None = None
+    """Certificates by which to know a service on another machine."""
+    address: str = LOOPBACK
+    """Where the schedulers of its clusters listen."""
+    ports: Ports | None = None
 
     def connect(self) -> Service:
         """The service, spoken to as this notebook."""
         try:
-            return Service(self.service, self.credential_file.read_text().strip())
+            ca = self.ca_file.read_text() if self.ca_file is not None else None
+            return Service(self.service, self.credential_file.read_text().strip(), ca=ca)
         except OSError as error:
-            raise SampanError(f"The notebook's credential {self.credential_file} cannot be read: {error}") from error
+            raise SampanError(f"The notebook's file {error.filename} cannot be read: {error.strerror}") from error
 
 
 def read_session(environ: Mapping[str, str] | None = None) -> Session | None:
@@ -177,6 +220,9 @@ def read_session(environ: Mapping[str, str] | None = None) -> Session | None:
             environ["SAMPAN_JOB"],
             Path(environ["SAMPAN_CREDENTIAL_FILE"]),
             Path(environ["SAMPAN_JOB_DIR"]),
+            ca_file=Path(environ["SAMPAN_CA_FILE"]) if environ.get("SAMPAN_CA_FILE") else None,
+            address=environ.get("SAMPAN_ADDRESS", LOOPBACK),
+            ports=parse_ports(environ.get("SAMPAN_PORTS", "")),
         )
     except KeyError as error:
         raise SampanError(

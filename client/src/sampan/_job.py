@@ -15,12 +15,13 @@ import os
 import socket
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sampan._api import Service
 from sampan.errors import Refused, SampanError
+from sampan.network import Ports, choose_address
 
 PATIENCE_S = 300.0
 """How long a claim or report outlasts a service that is away; a restart takes seconds, a repair minutes."""
@@ -35,10 +36,14 @@ class Access:
     service: str
     job: str
     credential: str = field(repr=False)
+    ca: str | None = None
+    """Certificates (PEM) by which to know a service on another machine."""
+    network: str | None = None
+    """Where such a machine's jobs listen (CIDR)."""
 
     def post(self, verb: str, body: Mapping[str, Any], patience_s: float) -> dict[str, Any]:
         """`POST /jobs/{id}/<verb>`, repeated while the service is away. Raises `Refused` or `ServiceUnavailable`."""
-        return Service(self.service, self.credential).call_patiently(
+        return Service(self.service, self.credential, ca=self.ca).call_patiently(
             "POST", f"/jobs/{self.job}/{verb}", dict(body), patience_s=patience_s, timeout_s=CALL_TIMEOUT_S
         )
 
@@ -58,6 +63,12 @@ class Claim:
     secrets: Mapping[str, str] = field(repr=False)
     expect: Mapping[str, str]
     scheduler: str | None
+    address: str | None = None
+    """Where this job told the service that it will listen; None for one beside the service."""
+    network: str | None = None
+    ports: Ports | None = None
+    tls: Mapping[str, str] | None = field(default=None, repr=False)
+    """Notebook on another machine: `certificate`, `key` and `clients`, PEM."""
 
 
 def job_folder() -> Path:
@@ -71,7 +82,13 @@ def job_folder() -> Path:
 def read_bootstrap() -> Access:
     """Where and as whom to claim, from `$SAMPAN_JOB_DIR/bootstrap.json`; refused unless it is private to us."""
     content = json.loads(read_private(job_folder() / "bootstrap.json"))
-    return Access(content["service"].rstrip("/"), content["job"], content["credential"])
+    return Access(
+        content["service"].rstrip("/"),
+        content["job"],
+        content["credential"],
+        ca=content.get("ca"),
+        network=content.get("network"),
+    )
 
 
 def read_private(path: Path) -> str:
@@ -88,7 +105,10 @@ def read_private(path: Path) -> str:
 
 
 def run_token() -> str:
-    """This very process, told apart from every other on every machine: `<pid>:<start time>:<boot id>`."""
+    """This very run, told apart from every other on every machine: `<pid>:<start time>:<boot id>`, or what the
+    backend calls it (`$SAMPAN_RUN`)."""
+    if given := os.environ.get("SAMPAN_RUN"):
+        return given
     started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{os.getpid()}:{started}:{boot_id}"
@@ -118,14 +138,17 @@ def claim_job(bootstrap: Access, patience_s: float = PATIENCE_S) -> Claim:
 
     Ends the process at once, quietly and with code 0, when another run owns the job or it is no longer wanted.
     """
+    said: dict[str, Any] = {"run": run_token(), "host": socket.gethostname()}
+    if bootstrap.service.startswith("https:"):
+        said["address"] = choose_address(bootstrap.network, bootstrap.service)
     try:
-        answer = bootstrap.post("claim", {"run": run_token(), "host": socket.gethostname()}, patience_s)
+        answer = bootstrap.post("claim", said, patience_s)
     except Refused as refused:
         if refused.status == 409 and refused.code == "exit":
             raise SystemExit(0) from None
         raise
     return Claim(
-        access=Access(bootstrap.service, bootstrap.job, answer["credential"]),
+        access=replace(bootstrap, credential=answer["credential"]),
         kind=answer["kind"],
         name=answer["name"],
         owner=answer["owner"],
@@ -135,6 +158,10 @@ def claim_job(bootstrap: Access, patience_s: float = PATIENCE_S) -> Claim:
         secrets=answer["secrets"],
         expect=answer["expect"],
         scheduler=answer.get("scheduler"),
+        address=said.get("address"),
+        network=answer.get("network"),
+        ports=tuple(answer["ports"]) if answer.get("ports") else None,
+        tls=answer.get("tls"),
     )
 
 
@@ -142,6 +169,7 @@ def report(
     access: Access,
     *,
     address: tuple[str, int] | None = None,
+    over_tls: bool = False,
     busy: bool | None = None,
     failure: tuple[str, str] | None = None,
     patience_s: float = PATIENCE_S,
@@ -152,7 +180,7 @@ def report(
     """
     body: dict[str, Any] = {}
     if address is not None:
-        body["address"] = {"host": address[0], "port": address[1]}
+        body["address"] = {"host": address[0], "port": address[1], **({"scheme": "https"} if over_tls else {})}
     if busy is not None:
         body["busy"] = busy
     if failure is not None:

@@ -4,6 +4,7 @@ SampanError
 ├── Refused              the service said no: which limit or field, and who can change it
 │   └── NotAccepted      … because the credential is not (or no longer) valid: the job or cluster has ended
 ├── ServiceUnavailable   the service could not be asked; nothing is known, asking again is right
+│   └── NotTheService    … because somebody answers there who is not this installation's service
 ├── EnvironmentDiffers   packages of two processes that must agree do not
 ├── ClusterNotFound      no running cluster of that name here
 └── ClusterFailed        the cluster's host could not start, or is gone; carries the end of its log
@@ -59,6 +60,10 @@ class ServiceUnavailable(SampanError):
     def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class NotTheService(ServiceUnavailable):
+    """Who answers at the service's address cannot show a certificate that this job was told to believe."""
 
 
 class EnvironmentDiffers(SampanError):

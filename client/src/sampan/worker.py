@@ -19,6 +19,7 @@ from typing import Any
 
 from sampan import _job, parity
 from sampan.errors import SampanError
+from sampan.network import address_in, address_toward, ports_in
 from sampan.security import make_security, store_secrets
 
 EXIT_LOST = 1
@@ -97,16 +98,12 @@ def watch_memory(limit_bytes: int, tell: Callable[[str], None]) -> None:
     threading.Thread(target=watch, name="sampan-memory", daemon=True).start()
 
 
-def listen_host(scheduler: str) -> str:
-    """The address this worker binds: the one from which it reaches the scheduler, never all of them."""
-    import socket
-
-    host, _, port = scheduler.rpartition("://")[2].rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((host, int(port)))
-        return str(probe.getsockname()[0])
+def listen_host(claim: _job.Claim, scheduler: str) -> str:
+    """The address this worker binds: in the network it was told, else the one from which it reaches the scheduler."""
+    if claim.network is not None:
+        return address_in(claim.network)
+    host = scheduler.rpartition("://")[2].rpartition(":")[0]
+    return address_toward(host.strip("[]"))
 
 
 def make_worker(claim: _job.Claim, scheduler: str) -> Any:
@@ -138,7 +135,8 @@ def make_worker(claim: _job.Claim, scheduler: str) -> Any:
         nthreads=max(1, claim.cores_milli // 1000),
         memory_limit=claim.memory_bytes,
         security=make_security(keys),
-        host=listen_host(scheduler),
+        host=listen_host(claim, scheduler),
+        port=list(ports_in(claim.ports)) if claim.ports else 0,
         local_directory=str(job_dir / "scratch"),
         dashboard=False,
         death_timeout=START_TIMEOUT_S,

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def register(session: Session, options: Options) -> Registered:
     notebook = session.connect()
     answer = notebook.call_patiently("POST", "/clusters", make_cluster_request(options), patience_s=PATIENCE_S)
     cluster_id = answer["cluster"]["id"]
-    service = Service(session.service, answer["credential"])
+    service = replace(notebook, credential=answer["credential"])
     base = make_base(options, cluster_id, make_secrets(keys))
     made = Registered(session, options, keys, cluster_id, service, base)
     sizes = [size for size, count in options.workers.items() for _ in range(count)]

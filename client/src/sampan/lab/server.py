@@ -15,6 +15,7 @@ from traitlets import Instance
 from traitlets.config import Config
 
 from sampan.lab import first, lean
+from sampan.tls import NotebookTls
 
 EXTENSIONS = {
     "jupyterhub": True,
@@ -35,21 +36,28 @@ class NotebookServer(ServerApp):
     """A ServerApp that never binds: it serves `listener`, bound and listening since before it was imported."""
 
     listener = Instance(socket.socket)
+    tls = Instance(NotebookTls, allow_none=True)
     no_browser_open_file = True  # nobody opens a browser here, and the file would hold the token
 
     def _find_http_port(self) -> None:
         self.ip, self.port = self.listener.getsockname()[:2]
+
+    def init_httpserver(self) -> None:
+        """JupyterHub has one authority for the hub and for who may connect; here only the front's may connect."""
+        super().init_httpserver()
+        if self.tls is not None:
+            self.http_server.ssl_options = self.tls.make_context()
 
     def _bind_http_server_tcp(self) -> bool:
         self.http_server.add_socket(self.listener)
         return True
 
 
-def make_server(listener: socket.socket) -> Any:
+def make_server(listener: socket.socket, tls: NotebookTls | None = None) -> Any:
     """The server, initialized from the environment that JupyterHub's spawner gave, ready to `start()`."""
     app = JupyterHubSingleUser
     app.serverapp_class = NotebookServer
-    server = app.make_serverapp(listener=listener, jpserver_extensions=dict(EXTENSIONS), config=make_config())
+    server = app.make_serverapp(listener=listener, tls=tls, jpserver_extensions=dict(EXTENSIONS), config=make_config())
     server.initialize(argv=[], starter_extension=app.name, find_extensions=app.load_other_extensions)
     return server
 
@@ -57,6 +65,8 @@ def make_server(listener: socket.socket) -> Any:
 def make_config() -> Config:
     """Our defaults. A person's own Jupyter configuration, read after this, may change any of them."""
     config = Config()
+    for trait in ("keyfile", "certfile", "client_ca"):  # JupyterHub reads these when it is imported: in a fork, early
+        config.HubAuth[trait] = os.environ.get(f"JUPYTERHUB_SSL_{trait.upper()}", "")
     config.ServerApp.allow_root = os.geteuid() == 0
     config.ServerApp.root_dir = os.environ.get("JUPYTERHUB_ROOT_DIR") or str(Path.cwd())
     shell = os.environ.get("SHELL") or shutil.which("bash") or "/bin/sh"

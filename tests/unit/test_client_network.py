@@ -1,0 +1,72 @@
+"""Where jobs listen: which address, which port. And whose word a job takes for the service's."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sampan import network
+from sampan._job import run_token
+from sampan.errors import SampanError
+
+
+def test_the_address_is_in_the_network_or_none_is_chosen() -> None:
+    assert network.address_in("127.0.0.0/8") == "127.0.0.1"
+    assert network.address_in("127.0.0.2/32") == "127.0.0.2"
+    assert network.address_in("::1/128") == "::1"
+    for elsewhere in ("192.0.2.0/24", "2001:db8::/64"):
+        with pytest.raises(SampanError, match="no address in"):
+            network.address_in(elsewhere)
+
+
+def test_without_a_network_it_is_the_way_to_the_service() -> None:
+    assert network.choose_address(None, "https://127.0.0.1:8000/services/sampan") == "127.0.0.1"
+    assert network.choose_address("127.0.0.0/8", "https://192.0.2.1/services/sampan") == "127.0.0.1"
+    with pytest.raises(SampanError, match="no way to"):
+        network.choose_address(None, "https://nowhere.invalid/services/sampan")
+
+
+@given(st.integers(1024, 65535), st.integers(0, 200))
+def test_every_port_of_the_range_is_tried_once(first: int, more: int) -> None:
+    ports = (first, min(first + more, 65535))
+    assert sorted(network.ports_in(ports)) == list(range(ports[0], ports[1] + 1))
+    assert network.parse_ports(network.render_ports(ports)) == ports
+
+
+def test_any_port_is_any_port() -> None:
+    assert list(network.ports_in(None)) == [0]
+    assert network.parse_ports(network.render_ports(None)) is None
+
+
+def test_taken_ports_are_passed_over_and_a_full_range_is_said() -> None:
+    with network.listen("127.0.0.1", None) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SampanError, match="is taken"):
+            network.listen("127.0.0.1", (port, port))
+        beside = (port - 1, port) if port > 1024 else (port, port + 1)
+        with network.listen("127.0.0.1", beside) as found:
+            assert found.getsockname()[1] in set(range(beside[0], beside[1] + 1)) - {port}
+            assert not found.getblocking()
+            socket.create_connection(found.getsockname(), timeout=5).close()
+
+
+def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
+    with pytest.raises(SampanError, match="cannot be listened on"):
+        network.listen("192.0.2.1", None)
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"), [("127.0.0.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("a", False)]
+)
+def test_who_can_reach_it(host: str, is_loopback: bool) -> None:
+    assert network.is_loopback(host) is is_loopback
+
+
+def test_a_backend_may_name_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SAMPAN_RUN", raising=False)
+    assert run_token().count(":") == 2
+    monkeypatch.setenv("SAMPAN_RUN", "4711:1")
+    assert run_token() == "4711:1"
