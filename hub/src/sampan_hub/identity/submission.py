@@ -29,14 +29,16 @@ async def submit_patiently(feed: Feed, request: dict[str, Any]) -> Notebook:
     Raises RefusedByService with the service's reason, or SpawnRefused when it stays away: then nothing is left behind,
     and should the request have arrived after all, what it made is stopped.
     """
-    deadline = asyncio.get_running_loop().time() + PATIENCE_S
+    deadline: float | None = None  # from the first failure on: a crowd that takes its turns is no failure
     maybe_arrived = False
     while True:
         try:
             return await feed.compute.submit(request)
         except Unreachable as error:
             maybe_arrived |= error.maybe_arrived
-            if asyncio.get_running_loop().time() > deadline:
+            now = asyncio.get_running_loop().time()
+            deadline = deadline or now + PATIENCE_S
+            if now > deadline:
                 if maybe_arrived:
                     feed.abandon(batch_of(request["batch"]))
                 text = "The compute service does not answer, so no server was started. Try again in a minute."

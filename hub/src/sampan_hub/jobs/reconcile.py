@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -36,6 +37,9 @@ TICK_S = 1.0
 """The longest time between two plans: graces and leases run out without anybody saying so."""
 ROUNDS_AT_MOST = 20
 """Plans in a row that each changed something, before others get their turn."""
+REST_FACTOR = 2.0
+"""How many times as long as planning took nothing is planned: while hundreds of jobs move, each plan takes many changes
+together, and requests are answered meanwhile."""
 STANDSTILL = timedelta(seconds=15)
 """No plan for so long (database gone, machine suspended): the time does not count against leases."""
 _THERE = PRESENT | {State.SUBMITTING}
@@ -128,11 +132,13 @@ class Reconciler:
             except TimeoutError:
                 pass  # a tick: time passed, and time alone may decide
             self._woken.clear()
+            begun_s = time.monotonic()
             try:
                 await self._come_to_rest()
             except Exception:  # the database: nothing can be recorded, so nothing is done until it is back
                 logger.exception("planning failed; it is tried again")
                 await asyncio.sleep(TICK_S)
+            await asyncio.sleep(min(TICK_S, REST_FACTOR * (time.monotonic() - begun_s)))
 
     async def _come_to_rest(self) -> None:
         for _ in range(ROUNDS_AT_MOST):
@@ -156,7 +162,8 @@ class Reconciler:
             logger.warning("no plan was made for %d s; leases are counted anew", (now - self._planned_at).seconds)
             self._up_since = now
         self._planned_at = now
-        actions = plan(World(recorded, views, self._up_since), now, self._rules)
+        # In a thread: with thousands of jobs it takes long enough for requests to notice.
+        actions = await asyncio.to_thread(plan, World(recorded, views, self._up_since), now, self._rules)
         changed = await self._record(actions, now)
         for action in actions:
             if isinstance(action, Cancel):
