@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import py_compile
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sampan_hub.cli.environments import versions
+from sampan_hub.cli.environments import staying, versions
 from sampan_hub.cli.environments.interpreter import Interpreter, choose_interpreter
 from sampan_hub.cli.environments.locking import Source, write_lock
 from sampan_hub.cli.environments.readable import describe_barrier, find_barrier, open_to_everybody
@@ -88,10 +89,18 @@ def _fill(folder: Path, order: Order, python: Interpreter, say: Callable[[str], 
     run_uv(words, "Making the environment")
     words = ["pip", "install", "--quiet", "--python", own_python, "--require-hashes", "--compile-bytecode"]
     run_uv([*words, "--link-mode", "copy", *order.source.options, "-r", lock], "Installing the packages")
+    _add_staying(folder)
     open_to_everybody(folder)
     packages = _try(own_python)
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     return versions.Mark(made_at, version_of(wheels[0]), python.dotted, str(python.executable), packages)
+
+
+def _add_staying(folder: Path) -> None:
+    (packages,) = folder.glob("lib/python3.*/site-packages")
+    shutil.copyfile(staying.__file__, packages / f"{staying.MODULE}.py")
+    (packages / f"{staying.MODULE}.pth").write_text(staying.PTH)
+    py_compile.compile(str(packages / f"{staying.MODULE}.py"), doraise=True)
 
 
 def _try(python: Path) -> dict[str, str]:

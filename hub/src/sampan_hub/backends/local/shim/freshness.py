@@ -36,7 +36,10 @@ def _places() -> set[str]:
     if site.ENABLE_USER_SITE:
         folders.add(site.getusersitepackages())
     pth_files = {str(path) for folder in folders for path in Path(folder).glob("*.pth")}
-    return {*folders, *pth_files, os.path.realpath(sys.executable), str(Path(sys.prefix) / "pyvenv.cfg")}
+    # The environment by the name it was called by, too: that may be a link, which leads to another one by now.
+    called = Path(sys.orig_argv[0]).parent.parent
+    settings = {str(prefix / "pyvenv.cfg") for prefix in (Path(sys.prefix), called)}
+    return {*folders, *pth_files, *settings, os.path.realpath(sys.executable)}
 
 
 def _look(paths: Iterable[str]) -> dict[str, Stamp]:
