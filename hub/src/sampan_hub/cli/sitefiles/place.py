@@ -1,0 +1,79 @@
+"""Puts site files where they belong: all or none, and never over what somebody changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from sampan_hub.cli.sitefiles.render import SUDO_RULE, SiteFile
+
+BEFORE = ".before"
+"""What is added to the name of a file that was replaced; sudo and systemd read no such names."""
+CHECK_TIMEOUT_S = 30
+
+
+class CannotPlace(Exception):
+    """Nothing was written: what is in the way, and what to do."""
+
+
+def place(wanted: Sequence[SiteFile], root: Path, force: bool) -> list[Path]:
+    """The files are there, under `root`, which of them were written; raises CannotPlace.
+
+    With `force` a file that says something else is kept under another name and replaced.
+    """
+    todo = [file for file in wanted if _read(_under(root, file)) != file.text]
+    changed = [_under(root, file) for file in todo if _under(root, file).exists()]
+    if changed and not force:
+        names = ", ".join(map(str, changed))
+        raise CannotPlace(f"{names} would change: compare with `sampan systemd`; --force replaces, and keeps a copy.")
+    drafts = [(_draft(_under(root, file), file), _under(root, file)) for file in todo]
+    try:
+        for (draft, _), file in zip(drafts, todo, strict=True):
+            if file.path == SUDO_RULE:
+                _check_sudo_rule(draft)
+        for draft, target in drafts:
+            if target.exists():
+                shutil.copy2(target, target.with_name(target.name + BEFORE))
+            draft.replace(target)
+    finally:
+        for draft, _ in drafts:
+            draft.unlink(missing_ok=True)
+    return [target for _, target in drafts]
+
+
+def _under(root: Path, file: SiteFile) -> Path:
+    return root / file.path.relative_to("/")
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _draft(target: Path, file: SiteFile) -> Path:
+    for folder in reversed([parent for parent in target.parents if not parent.exists()]):
+        folder.mkdir()
+        folder.chmod(0o755)
+    draft = target.with_name(f".{target.name}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(descriptor, file.mode)
+        stream.write(file.text)
+    return draft
+
+
+def _check_sudo_rule(draft: Path) -> None:
+    """A rule that sudo cannot read would keep everybody from using sudo."""
+    visudo = shutil.which("visudo", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if visudo is None:
+        raise CannotPlace("visudo is missing, so the sudo rule cannot be checked: install sudo.")
+    words = [visudo, "--check", "--quiet", f"--file={draft}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=CHECK_TIMEOUT_S, check=False)
+    if done.returncode:
+        raise CannotPlace(f"sudo would not take the rule: {done.stdout}{done.stderr}")
