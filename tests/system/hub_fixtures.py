@@ -54,6 +54,8 @@ class Site:
         self.ports = {name: free_port() for name in names}
         self.scheme = scheme
         self.url = f"{scheme}://127.0.0.1:{self.ports['public']}"
+        self.trust: ssl.SSLContext | bool = True
+        """By what browsers and the hub's clients know the site."""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         for path in (folder, self.paths.root, self.paths.run, self.paths.log):
             path.mkdir(mode=0o700, exist_ok=True)
@@ -197,7 +199,8 @@ class Browser:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.session = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        connector = aiohttp.TCPConnector(ssl=site.trust)
+        self.session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.CookieJar(unsafe=True))
 
     async def __aenter__(self) -> Browser:
         return self
@@ -232,7 +235,7 @@ class Hub:
     def __init__(self, site: Site, name: str | None = None) -> None:
         self.site = site
         self.name = name or getpass.getuser()
-        self.session = aiohttp.ClientSession()
+        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=site.trust))
 
     async def __aenter__(self) -> Hub:
         return self

@@ -79,6 +79,18 @@ def test_a_claim_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert claim.access.credential == golden["credential"]
     for field in ("kind", "name", "owner", "memory_bytes", "cores_milli", "env", "secrets", "expect", "scheduler"):
         assert getattr(claim, field) == golden[field]
+    assert (claim.network, claim.ports, claim.tls) == (None, None, None)
+
+
+def test_a_claim_on_another_machine_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = read("claim_answer_notebook")
+    monkeypatch.setattr(Access, "post", lambda *_: golden)
+    bootstrap = Access("https://127.0.0.1:1", "k7c2m4qa.bcdefgh234567abc", "bootstrap", ca="PEM", network="127.0.0.0/8")
+    claim = claim_job(bootstrap)
+    assert (claim.address, claim.network, claim.ports) == ("127.0.0.1", golden["network"], tuple(golden["ports"]))
+    assert claim.tls == golden["tls"]
+    assert claim.access.ca == "PEM", "the certificates outlive the bootstrap's credential"
+    assert golden["tls"]["key"] not in repr(claim)
 
 
 def test_a_claim_is_made_as_the_golden_message_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +102,10 @@ def test_a_claim_is_made_as_the_golden_message_says(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Access, "post", post)
     claim_job(Access("http://127.0.0.1:1", "k7c2m4qa.bcdefgh234567abc", "bootstrap"))
-    assert sent[0].keys() == read("claim_request").keys()
+    claim_job(Access("https://127.0.0.1:1", "k7c2m4qa.bcdefgh234567abc", "bootstrap", network="127.0.0.0/8"))
+    assert sent[0].keys() == read("claim_request").keys() - {"address"}
+    assert sent[1].keys() == read("claim_request").keys()
+    assert sent[1]["address"] == "127.0.0.1"
     assert len(sent[0]["run"].split(":")) == len(read("claim_request")["run"].split(":"))
 
 
@@ -107,6 +122,8 @@ def test_reports_are_made_as_the_golden_messages_say(monkeypatch: pytest.MonkeyP
     report(access, busy=True)
     report(access, failure=("memory-limit", "Used 1.1 GiB of 1 GiB."))
     assert sent == [read("report_address"), read("report_busy"), read("report_failure")]
+    report(access, address=("10.88.0.3", 30001), over_tls=True)
+    assert sent[3] == {"address": {"scheme": "https", "host": "10.88.0.3", "port": 30001}}
 
 
 def test_problems_become_errors_with_their_figures() -> None:
