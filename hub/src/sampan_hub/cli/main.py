@@ -34,6 +34,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "jobs": Subcommand("sampan_hub.cli.jobs:jobs", "List the jobs that have not ended."),
     "log": Subcommand("sampan_hub.cli.log:log", "Print the end of what a job wrote, also of one that has ended."),
     "systemd": Subcommand("sampan_hub.cli.systemd:systemd", "Print the files with which systemd runs a site."),
+    "proxy": Subcommand("sampan_hub.cli.proxy:proxy", "Install the proxy that people and jobs come in by."),
     "env": Subcommand("sampan_hub.cli.env:env", "Build environments for people's code on shared storage."),
     "backup": Subcommand("sampan_hub.cli.backup:backup", "Save databases, keys, links and settings in one file."),
     "restore": Subcommand("sampan_hub.cli.restore:restore", "Bring back what `sampan backup` saved."),
