@@ -6,6 +6,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from sampan.errors import Refused, ServiceUnavailable
 from sampan.lab.status import StatusReader, make_status, work_url
 
@@ -52,16 +54,18 @@ async def test_a_service_that_has_nothing_to_tell_is_not_away() -> None:
     service = Service()
     service.error = Refused("no such route", status=404)
     answer = await StatusReader(service).read()
-    assert answer == {"session": None, "unreachable_s": None, "idle_in_s": None}
+    assert answer == {"session": None, "unreachable_s": None, "idle_in_s": None, "ends_in_s": None}
 
 
-def test_an_idle_end_is_told_as_time_left() -> None:
+@pytest.mark.parametrize(("end", "told"), [("idle_end_at", "idle_in_s"), ("deadline", "ends_in_s")])
+def test_an_end_is_told_as_time_left(end: str, told: str) -> None:
     def left(**delta: float) -> Any:
-        end = NOON + timedelta(**delta)
-        return make_status({"idle_end_at": end.isoformat().replace("+00:00", "Z")}, None, NOON)["idle_in_s"]
+        at = NOON + timedelta(**delta)
+        return make_status({end: at.isoformat().replace("+00:00", "Z")}, None, NOON)[told]
 
     assert left(minutes=5) == 300
     assert left(minutes=-1) == 0
+    assert make_status({end: None}, None, NOON)[told] is None
 
 
 def test_my_work_is_below_the_path_that_people_come_in_by() -> None:

@@ -1,7 +1,7 @@
 // Which notices there should be. Pure: what is heard goes in, notices come out.
 
 import type { IFailure, IStatus } from './status.js';
-import { count } from './words.js';
+import { after, count, moment } from './words.js';
 
 export const IDLE_WARNING_S = 300;
 /** A restart of the service takes a few seconds and is nobody's business. */
@@ -19,10 +19,10 @@ export interface INotice {
 
 /** What is true now and should be seen for as long as it is. */
 export function standing(status: IStatus, now: Date): INotice[] {
+  const notices = walltime(status, now);
   if (status.unreachable_s !== null) {
-    return status.unreachable_s < UNREACHABLE_S ? [] : [UNREACHABLE];
+    return status.unreachable_s < UNREACHABLE_S ? notices : [...notices, UNREACHABLE];
   }
-  const notices: INotice[] = [];
   if (status.idle_in_s !== null && status.idle_in_s <= IDLE_WARNING_S) {
     notices.push(idle(new Date(now.getTime() + status.idle_in_s * 1000)));
   }
@@ -42,6 +42,18 @@ const UNREACHABLE: INotice = {
 };
 
 export const BACK: INotice = { key: 'back', tone: 'success', text: 'The compute service is back.', action: null };
+
+/** Once for each end that is announced; it comes also while the service is away. */
+function walltime(status: IStatus, now: Date): INotice[] {
+  const { session, ends_in_s } = status;
+  if (session === null || ends_in_s === null || ends_in_s > session.walltime_notice_s) {
+    return [];
+  }
+  const text =
+    `This server ends at ${moment(after(now, ends_in_s), now)}: its walltime is over. ` +
+    'Save your work now; the server can be started again after that.';
+  return [{ key: `walltime ${session.deadline}`, tone: 'warning', text, action: null }];
+}
 
 function idle(end: Date): INotice {
   const time = end.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });

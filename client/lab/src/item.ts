@@ -3,7 +3,7 @@
 import { Widget } from '@lumino/widgets';
 
 import type { IStatus } from './status.js';
-import { caption, label } from './words.js';
+import { after, caption, line } from './words.js';
 
 export class StatusItem extends Widget {
   constructor(url: string) {
@@ -20,7 +20,9 @@ export class StatusItem extends Widget {
   /** Show how things stand; paler when that is not up to date. */
   display(status: IStatus): void {
     const isOld = status.unreachable_s !== null;
-    this.node.textContent = status.session === null ? '' : label(status.session);
+    const now = new Date();
+    const end = status.ends_in_s === null ? null : after(now, status.ends_in_s);
+    this.node.textContent = status.session === null ? '' : line(status.session, end, now);
     this.node.title = status.session === null ? '' : caption(status.session, isOld);
     this.node.style.opacity = isOld ? '0.6' : '1';
   }

@@ -20,6 +20,10 @@ export interface ISession {
   readonly gpus: number;
   readonly price_micros_per_hour: number | null;
   readonly currency: string | null;
+  /** When this notebook's walltime ends it; null where it may run on. */
+  readonly deadline: string | null;
+  /** How long before that it is told. */
+  readonly walltime_notice_s: number;
   readonly paused: string | null;
   readonly failures: readonly IFailure[];
 }
@@ -31,6 +35,8 @@ export interface IStatus {
   readonly unreachable_s: number | null;
   /** Until this notebook is stopped if nothing is run in it; null while something is. */
   readonly idle_in_s: number | null;
+  /** Until its walltime ends this notebook, whatever runs in it; null where it may run on. */
+  readonly ends_in_s: number | null;
 }
 
 /** How things stand. */

@@ -34,6 +34,23 @@ export function label(session: ISession): string {
   return `${count(session.jobs, 'job')} · ${cores(session.cores_milli)}`;
 }
 
+/** What the status bar shows: the label, and when the walltime ends this server. */
+export function line(session: ISession, end: Date | null, now: Date): string {
+  return end === null ? label(session) : `${label(session)} · ends ${moment(end, now)}`;
+}
+
+export function after(now: Date, seconds: number): Date {
+  return new Date(now.getTime() + seconds * 1000);
+}
+
+/** `14:05`; with its day where that is not today. */
+export function moment(at: Date, now: Date): string {
+  const clock = { hour: '2-digit', minute: '2-digit' } as const;
+  const day = { weekday: 'short', day: 'numeric', month: 'short' } as const;
+  const isToday = at.toDateString() === now.toDateString();
+  return isToday ? at.toLocaleTimeString([], clock) : at.toLocaleString([], { ...day, ...clock });
+}
+
 /** Everything behind the label. */
 export function caption(session: ISession, unreachable: boolean): string {
   const gpus = session.gpus > 0 ? `, ${count(session.gpus, 'GPU')}` : '';

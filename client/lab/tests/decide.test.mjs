@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { failures, standing } from '../build/decide.js';
-import { caption, label, price } from '../build/words.js';
+import { caption, label, line, price } from '../build/words.js';
 
 const SESSION = {
   jobs: 3, cores_milli: 2500, memory_bytes: 3 * 2 ** 29, gpus: 0,
-  price_micros_per_hour: null, currency: null, paused: null, failures: []
+  price_micros_per_hour: null, currency: null, deadline: null, walltime_notice_s: 120, paused: null, failures: []
 };
-const QUIET = { session: SESSION, unreachable_s: null, idle_in_s: null };
+const QUIET = { session: SESSION, unreachable_s: null, idle_in_s: null, ends_in_s: null };
 const NOON = new Date(2026, 4, 4, 12, 0);
 
 function failure(id, text = 'Used 2 GiB of 1 GiB.') {
@@ -34,6 +34,25 @@ test('an idle end is told five minutes before, not earlier', () => {
   const [notice] = standing({ ...QUIET, idle_in_s: 300 }, NOON);
   assert.equal(notice.action, 'keep');
   assert.match(notice.text, /stopped at .*05/);
+});
+
+test('the end of the walltime is told in time, once for each end, also while the service is away', () => {
+  const limited = { ...SESSION, deadline: '2026-05-04T12:02:00Z' };
+  assert.deepEqual(standing({ ...QUIET, session: limited, ends_in_s: 121 }, NOON), []);
+  const [notice] = standing({ ...QUIET, session: limited, ends_in_s: 120 }, NOON);
+  assert.match(notice.text, /ends at .*02.*: its walltime is over\. Save your work/);
+  assert.equal(notice.action, null);
+  const keys = standing({ ...QUIET, session: limited, ends_in_s: 60, unreachable_s: 20 }, NOON).map(n => n.key);
+  assert.deepEqual(keys, [notice.key, 'unreachable']);
+  const longer = { ...limited, deadline: '2026-05-04T14:00:00Z', walltime_notice_s: 7200 };
+  const [later] = standing({ ...QUIET, session: longer, ends_in_s: 7200 }, NOON);
+  assert.notEqual(later.key, notice.key);
+});
+
+test('the status bar shows when the walltime ends', () => {
+  assert.equal(line(SESSION, null, NOON), '3 jobs · 2.5 cores');
+  assert.match(line(SESSION, new Date(2026, 4, 4, 14, 5), NOON), /^3 jobs · 2\.5 cores · ends .*0?2:05|14:05/);
+  assert.match(line(SESSION, new Date(2026, 4, 6, 14, 5), NOON), /6/);
 });
 
 test('a service that is away is told after a while, and hides what it would say', () => {

@@ -30,9 +30,18 @@ def work_url(environ: Mapping[str, str] | None = None) -> str:
 
 def make_status(session: Json | None, unreachable_s: float | None, now: datetime) -> Json:
     """What the extension reads (`client/lab/src/status.ts`). Pure."""
-    end = session.get("idle_end_at") if session is not None else None
-    left_s = None if end is None else max(0.0, (datetime.fromisoformat(end) - now).total_seconds())
-    return {"session": session, "unreachable_s": unreachable_s, "idle_in_s": left_s}
+    known = session or {}
+    return {
+        "session": session,
+        "unreachable_s": unreachable_s,
+        "idle_in_s": _left_s(known.get("idle_end_at"), now),
+        "ends_in_s": _left_s(known.get("deadline"), now),
+    }
+
+
+def _left_s(end: str | None, now: datetime) -> float | None:
+    """Told as time left, because a browser's clock may be wrong."""
+    return None if end is None else max(0.0, (datetime.fromisoformat(end) - now).total_seconds())
 
 
 @dataclass(slots=True)
