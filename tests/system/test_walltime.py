@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import timed_service
 from tests.support.installation import wait_until
 from tests.system.cluster_site import ClusterSite
+from tests.system.timed_site import timed_site
 
 pytestmark = pytest.mark.timeout(240)
 
-WALLTIME_S = 30
+LIMITS = {"worker": 40}
 TASKS = 60
 WORK = f"""
 import json, os, time
@@ -30,7 +27,7 @@ client.wait_for_workers(2, 60)
 def work(number):
     with open("ran", "a") as file:
         file.write(f"{{number}}\\n")
-    time.sleep(0.8)
+    time.sleep(0.9)
     return number
 
 futures = client.map(work, range({TASKS}))
@@ -46,26 +43,6 @@ def read_events(dask_scheduler):
 print(json.dumps({{"total": total, "why": why, "events": client.run_on_scheduler(read_events),
                    "workers": len(client.scheduler_info()["workers"])}}))
 """
-
-
-class TimedSite(ClusterSite):
-    """Its workers live for half a minute."""
-
-    def serve_argv(self) -> list[str]:
-        return [sys.executable, timed_service.__file__, str(self.port), str(self.settings), f"worker={WALLTIME_S}"]
-
-
-@contextmanager
-def timed_site(folder: Path, more: str = "", *, cores: int = 8) -> Iterator[TimedSite]:
-    site = TimedSite(folder, more)
-    site.settings.write_text(site.settings.read_text().replace("cores: 8", f"cores: {cores}, overcommit: 1"))
-    with site.hub:
-        try:
-            site.start()
-            site.open_notebook()
-            yield site
-        finally:
-            site.stop()
 
 
 async def compute(site: ClusterSite) -> dict[str, Any]:
@@ -103,7 +80,7 @@ def check_ends(site: ClusterSite) -> None:
 
 
 async def test_no_task_runs_twice_and_no_worker_is_missing(tmp_path: Path) -> None:
-    with timed_site(tmp_path) as site:
+    with timed_site(tmp_path, LIMITS) as site:
         said = await compute(site)
         assert said["events"].count("add-worker") >= 4
         assert most_missing(said["events"]) == 0, said["events"]
@@ -112,14 +89,14 @@ async def test_no_task_runs_twice_and_no_worker_is_missing(tmp_path: Path) -> No
 
 
 async def test_where_a_limit_allows_no_more_one_goes_before_another_comes(tmp_path: Path) -> None:
-    with timed_site(tmp_path, "limits: {user: {jobs: 3}}") as site:
+    with timed_site(tmp_path, LIMITS, "limits: {user: {jobs: 3}}") as site:
         said = await compute(site)
         assert most_missing(said["events"]) == 1, said["events"]
         check_ends(site)
 
 
 async def test_a_replacement_that_waits_for_room_is_not_waited_for(tmp_path: Path) -> None:
-    with timed_site(tmp_path, cores=3) as site:
+    with timed_site(tmp_path, LIMITS, cores=3) as site:
         said = await compute(site)
         assert most_missing(said["events"]) >= 1, said["events"]
         check_ends(site)

@@ -38,6 +38,7 @@ class HostCluster(SpecCluster):
         self.rested: Counter[str] | None = None
         self.going = Going(self)
         self.came: set[str] = set()
+        self.ended: set[str] = set()
         self.notes: deque[dict[str, Any]] = deque(maxlen=NOTES)
         self.note_count = 0
         self.last_jobs: list[Mapping[str, Any]] = []
@@ -168,8 +169,8 @@ class HostCluster(SpecCluster):
             problem = worker.outcome.problem
             self.caps[size] = self.count_planned()[size]
             self.capped_at_s = time.monotonic()
-            if self.caps[size] + self.going.count_leaving(size) >= self.wanted[size]:
-                continue  # nothing is missing yet: it was to be a replacement
+            if self.caps[size] + self.going.count(size) >= self.wanted[size]:
+                continue  # it was to be a replacement, and nobody but the host knows that one goes
             if self.refusal is None or self.refusal.get("detail") != problem.get("detail"):
                 self.refusal = dict(problem)
                 self.note("refused", f"not all workers: {problem.get('detail') or problem.get('title')}")
@@ -183,8 +184,9 @@ class HostCluster(SpecCluster):
         ended = [end for job in answer["jobs"] if (end := read_ended(job)) is not None]
         for end in ended:
             await self._bury(end)
-        allowed = answer.get("allowed_now")
-        if self.caps and allowed and time.monotonic() - self.capped_at_s > RETRY_CAPPED_S:
+        before, self.ended = self.ended, {end.job_id for end in ended}
+        made_room = not self.ended <= before or time.monotonic() - self.capped_at_s > RETRY_CAPPED_S
+        if self.caps and answer.get("allowed_now") and made_room:
             self.caps.clear()
         if not self.caps:
             self.refusal = None

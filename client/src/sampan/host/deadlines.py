@@ -23,6 +23,9 @@ LEAD_S = 300.0
 """How long before its drain a worker's replacement is asked for, at most: a third of the worker's time."""
 MARGIN_S = 10.0
 """Between the end of a drain and the walltime's, at most: a tenth of the worker's time."""
+GAP_S = 10.0
+"""Between two turns, at most: a fifteenth of the worker's time. In the place of one another may come before the next
+goes, and take its results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ class Timed:
     def until_s(self) -> float:
         """When it must be gone."""
         return self.end_s - min(MARGIN_S, self._life_s / 10)
+
+    @property
+    def gap_s(self) -> float:
+        return min(GAP_S, self._life_s / 15)
 
     @property
     def lead_s(self) -> float:
@@ -104,12 +111,12 @@ def plan_drains(now_s: float, workers: Iterable[Timed]) -> list[Replace | Drain]
 
 
 def _turns(going_first: Sequence[Timed]) -> dict[str, float]:
-    """When the drain of each must begin for all to fit one after the other."""
+    """When the drain of each begins, as late as all fit one after the other."""
     turns_s = {}
     next_s = float("inf")
     for worker in reversed(going_first):
         if not worker.draining:
-            next_s = min(worker.until_s, next_s) - worker.drain_s
+            next_s = min(worker.until_s, next_s) - worker.drain_s - worker.gap_s
             turns_s[worker.name] = max(worker.earliest_s, next_s)
     return turns_s
 

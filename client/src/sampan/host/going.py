@@ -30,9 +30,9 @@ class Going:
     def names(self) -> set[str]:
         return self.leaving | self.draining
 
-    def count_leaving(self, size: str) -> int:
-        """How many of this size still work and are to be replaced."""
-        return sum(self._cluster.size_of(name) == size for name in self.leaving & set(self._cluster.worker_spec))
+    def count(self, size: str) -> int:
+        """How many of this size go and have not gone."""
+        return sum(self._cluster.size_of(name) == size for name in self.names & set(self._cluster.worker_spec))
 
     def replace(self, names: Collection[str]) -> None:
         """Ask for others in place of these, which work on meanwhile. Returns at once."""
