@@ -50,7 +50,7 @@ types: test-tools  ## mypy strict on both packages
 	$(bin)/mypy --strict --python-executable $(user)/python client/src
 
 unit: test-tools  ## Decisions and parts by themselves
-	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb'
+	@tools/install-system postgresql='/usr/lib/postgresql/*/bin/initdb' systemd=/usr/bin/systemd-analyze sudo=/usr/sbin/visudo
 	$(pytest) $(side_by_side) tests/unit tests/wire $(not_client)
 	$(pytest_user) $(side_by_side) $(client_unit)
 
