@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ours = [item for item in items if item.path.is_relative_to(here)]
     alone = [item for item in ours if "slurm" not in getattr(item, "fixturenames", ())]
     items[:] = [item for item in items if item not in ours] + alone + [item for item in ours if item not in alone]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure comes with the last words of Slurm's daemons."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("slurm")
+    if report.failed and isinstance(cluster, Cluster):
+        for name, machine in cluster.machines.items():
+            for file in sorted((machine.root / "var/log/slurm").glob("*.log")):
+                last = file.read_text(errors="replace").splitlines()[-20:]
+                report.sections.append((f"{file.name} of {name}", "\n".join(last)))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from tests.support.installation import wait_until
 from tests.testbeds.slurm.capture import read_streams
 from tests.testbeds.slurm.cluster import Cluster, running_cluster
-from tests.testbeds.slurm.computer import TestbedBusy, machines_alive
+from tests.testbeds.slurm.computer import TestbedBusy, has_cgroups_v1, machines_alive
 from tests.testbeds.slurm.machine import Machine
 from tests.testbeds.slurm.process import Command
 from tests.testbeds.slurm.profile import JOB_PORTS, PUBLIC_PORTS
@@ -139,7 +139,7 @@ def test_gpus_are_on_two_nodes(slurm: Cluster) -> None:
 def test_too_much_memory_is_an_out_of_memory_end(slurm: Cluster) -> None:
     hungry = f"#!{PYTHON}\nimport time\nx = b'x' * 300_000_000\ntime.sleep(30)\n"
     number = slurm.submit("alice", hungry, "--mem=50")
-    slurm.wait_for_job(number, "OUT_OF_MEMORY", "CANCELLED")
+    slurm.wait_for_job(number, "OUT_OF_MEMORY" if has_cgroups_v1() else "FAILED")
 
 
 def test_crashed_node_is_noticed_and_comes_back(slurm: Cluster, no_jobs: None) -> None:
@@ -184,6 +184,21 @@ def test_jobs_hidden_from_others(slurm: Cluster, no_jobs: None) -> None:
     wait_until(lambda: not seen() and seen("-a"), 20, "hidden partition")
     slurm.show_partitions()
     wait_until(seen, 20, "visible partition")
+
+
+def test_accounting_of_others_can_be_private(slurm: Cluster) -> None:
+    number = slurm.submit("alice", "#!/bin/sh\n")
+    asking = ["sacct", "-n", "-X", "-a", "-j", str(number), "-o", "JobID"]
+
+    def seen() -> bool:
+        return str(number) in slurm.hub.run(asking, user="sampan", check=True).stdout
+
+    wait_until(seen, 20, "accounting")
+    assert slurm.accounting is not None
+    slurm.accounting.set_private("jobs")
+    assert not seen()
+    slurm.accounting.restore()
+    assert seen()
 
 
 def test_sudo_works_on_the_hub_host_and_only_there(slurm: Cluster) -> None:

@@ -32,6 +32,7 @@ What happens to clusters; `restore()` after every test puts all of it back, exce
     slurm.start_slurmctld(), slurm.accounting.start_slurmdbd()           start, and wait for an answer
     slurm.crash("node1"), .wait_until_down("node1"), .declare_down("node1"), .boot("node1"), .drain(…), .resume(…)
     slurm.changed({"PrivateData": "jobs"})     a block with other lines of slurm.conf; configure(…) until the test's end
+    slurm.accounting.set_private("jobs")       sacct answers for one's own jobs only
     slurm.hide_partition("compute")            slurm.homes.fill("alice")   not a byte of room left in her home
     slurm.capture(file)                        a block's packets between machines; capture.find(b"secret") afterwards
     slurm.count_requests()                     RPCs by type since slurmctld's start

@@ -12,7 +12,7 @@ from tests.testbeds.slurm.daemon import Daemon
 from tests.testbeds.slurm.machine import Machine
 from tests.testbeds.slurm.process import run_here
 from tests.testbeds.slurm.profile import USERS
-from tests.testbeds.slurm.render import read_template, render_accounts
+from tests.testbeds.slurm.render import read_template, render_accounts, render_slurmdbd_conf
 
 DATABASE = "/var/lib/mysql"
 SETTINGS = "--defaults-file=/etc/my.cnf"
@@ -25,8 +25,10 @@ GRANT = (
 class Accounting:
     """`slurmdbd` may be stopped and started by tests; the database below stays."""
 
-    def __init__(self, controller: Machine) -> None:
+    def __init__(self, controller: Machine, folder: Path) -> None:
         self.controller = controller
+        self._folder = folder  # of slurmdbd.conf
+        self._private_data = "none"
         mariadb = ("setsid", "--fork", "mariadbd", SETTINGS)
         self.mariadb = Daemon(controller, "mariadbd", "/run/mysqld/mysqld.pid", mariadb)
         self.slurmdbd = Daemon(controller, "slurmdbd", "/run/slurmdbd.pid", ("slurmdbd",))
@@ -47,6 +49,18 @@ class Accounting:
         self.slurmdbd.start()
         asking = ["sacctmgr", "-n", "show", "cluster"]
         wait_until(lambda: self.controller.run(asking).returncode == 0, 20, "slurmdbd: an answer")
+
+    def set_private(self, private_data: str) -> None:
+        """`sacct` shows others nothing of a person's jobs with "jobs", everything with "none"."""
+        if private_data != self._private_data:
+            write_slurmdbd_conf(self._folder, private_data)
+            self._private_data = private_data
+            self.slurmdbd.stop()
+        self.start_slurmdbd()
+
+    def restore(self) -> None:
+        """It runs, and shows everything to everybody."""
+        self.set_private("none")
 
     def _start_mariadb(self) -> None:
         self.mariadb.start()
@@ -74,7 +88,7 @@ class Accounting:
     def _cache_file(self) -> Path:
         """In the user's cache folder; another one for another version or other accounts."""
         versions = [self.controller.run([name, "-V"], check=True).stdout for name in ("sacctmgr", "mariadbd")]
-        texts = [read_template("my.cnf"), read_template("slurmdbd.conf"), render_accounts(USERS), GRANT]
+        texts = [read_template("my.cnf"), render_slurmdbd_conf(), render_accounts(USERS), GRANT]
         name = hashlib.sha256("".join(versions + texts).encode()).hexdigest()[:12]
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return folder / "sampan-testbed" / f"slurm-{name}.tar"
@@ -85,9 +99,9 @@ def _replace_file(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def write_slurmdbd_conf(folder: Path) -> None:
+def write_slurmdbd_conf(folder: Path, private_data: str = "none") -> None:
     """It holds a password, so that slurmdbd refuses it when others could read it."""
     path = folder / "slurmdbd.conf"
     path.touch(0o600)
-    path.write_text(read_template("slurmdbd.conf"))
+    path.write_text(render_slurmdbd_conf(private_data))
     shutil.chown(path, "slurm", "slurm")

@@ -43,7 +43,7 @@ class Cluster(Controller):
             name: Daemon(node, "slurmd", "/run/slurmd.pid", ("slurmd",)) for name, node in self.nodes.items()
         }
         self.slurmctld = Daemon(self.ctl, "slurmctld", "/run/slurmctld.pid", ("slurmctld",))
-        self.accounting = Accounting(self.ctl) if profile.accounting else None
+        self.accounting = Accounting(self.ctl, self.folder / "slurm") if profile.accounting else None
         self.homes = Homes(self.folder / "home", self.machines)
 
     def _machine(self, name: str, role: str) -> Machine:
@@ -157,7 +157,7 @@ class Cluster(Controller):
         """Put back what a test changed: machines, daemons, settings, partitions, homes. Jobs are left alone."""
         self.boot("hubhost")
         if self.accounting is not None:
-            self.accounting.start_slurmdbd()
+            self.accounting.restore()
         self.start_slurmctld()
         self.homes.restore()
         if self.settings != self.profile.all_settings:

@@ -34,7 +34,10 @@ USERS = (ALICE, BOB, SAMPAN)
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`settings` are further lines of slurm.conf; they may repeat, and then replace, one of the properties below."""
+    """`settings` are further lines of slurm.conf; they may replace one of `all_settings`.
+
+    Without cgroups of version 1 on the computer, too much memory ends a job as FAILED with JobLaunchFailure.
+    """
 
     nodes: int = 4
     gpu_nodes: int = 2
@@ -42,7 +45,7 @@ class Profile:
     memory_mb: int = 4000
     batch_sched_delay_s: int = 0
     accounting: bool = True
-    max_array_size: int = 1001
+    max_array_size: int = 1001  # read by slurmctld at its start only
     slurmd_timeout_s: int = 10
     settings: Mapping[str, str] = field(default_factory=dict)
 

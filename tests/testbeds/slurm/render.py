@@ -75,6 +75,10 @@ def render_gres_conf(profile: Profile) -> str:
     return f"NodeName={names} Name=gpu Type=fake File=/dev/fakegpu[0-1]\n" if names else ""
 
 
+def render_slurmdbd_conf(private_data: str = "none") -> str:
+    return _fill("slurmdbd.conf", private_data=private_data)
+
+
 def render_firewall(role: str) -> str:
     """`role`: node, hub or controller."""
     srun = f"{SRUN_PORTS[0]}-{SRUN_PORTS[1]}"
