@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from click.testing import CliRunner, Result
 
 from sampan_hub.cli import packaged
 from sampan_hub.cli.environments import build as building
-from sampan_hub.cli.environments import interpreter, readable, versions, wheels
+from sampan_hub.cli.environments import interpreter, prune, readable, versions, wheels
+from sampan_hub.cli.environments.prune import JobTimes
 from sampan_hub.cli.environments.trouble import CannotBuild
 from sampan_hub.cli.main import main
 from tests.support.tiny_wheels import make_lock, make_wheel
@@ -371,3 +373,88 @@ def test_the_clients_wheel_is_found_beside_the_hubs(monkeypatch: pytest.MonkeyPa
     make_wheel(tmp_path, "sampan", "0.0.9")
     client = make_wheel(tmp_path, "sampan", "0.1.0")
     assert wheels.find_client_wheel() == client
+
+
+# Removing what nobody needs.
+
+
+def at(hour: float) -> datetime:
+    return datetime(2026, 11, 1, tzinfo=UTC) + timedelta(hours=hour)
+
+
+MADE = {1: at(1), 2: at(2), 3: at(3), 4: at(4)}
+
+
+@pytest.mark.parametrize(
+    ("job", "used"),
+    [
+        (JobTimes(at(1.5), at(1.6)), {1}),
+        (JobTimes(at(1.5), at(2.5)), {1, 2}),  # whichever it found when it began
+        (JobTimes(at(1.5), None), {1, 2, 3, 4}),
+        (JobTimes(at(4.5), at(4.6)), {4}),
+        (JobTimes(at(0.5), at(0.6)), set()),  # it runs from something older still
+        (JobTimes(at(2.01), at(2.02)), {1, 2}),  # clocks differ a little
+    ],
+)
+def test_a_job_keeps_the_versions_it_may_have_found(job: JobTimes, used: set[int]) -> None:
+    verdict = prune.judge(None, MADE, [job], {})
+    assert set(verdict.keep) == used
+    assert set(verdict.remove) == set(MADE) - used
+
+
+def test_the_one_in_use_and_the_one_before_stay() -> None:
+    verdict = prune.judge(4, MADE, [], {1: 2})
+    assert verdict.remove == [2]
+    assert verdict.keep == {
+        1: "2 processes of this machine run from it",
+        3: "it is the one before",
+        4: "it is the one in use",
+    }
+    back = prune.judge(2, MADE, [], {})
+    assert (set(back.keep), back.remove) == ({1, 2}, [3, 4]), "somebody moved the link back"
+
+
+def test_processes_are_found_by_the_files_they_have_open(tmp_path: Path) -> None:
+    (tmp_path / "12").mkdir()
+    (tmp_path / "12" / "maps").write_text("7f00-7f01 r-xp 00000000 fe:00 1 /shared/default.1/lib/x.so\n")
+    (tmp_path / "13").mkdir()
+    assert prune.count_mapped({1: Path("/shared/default.1"), 11: Path("/shared/default.11")}, tmp_path) == {1: 1, 11: 0}
+
+
+def test_pruning_asks_what_runs_and_keeps_that(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(4):
+        folder = versions.begin(shelf.path) if shelf.path.parent.exists() else shelf.created()
+        if not (folder / versions.MARK).exists():
+            versions.finish(folder, versions.Mark(at(0).isoformat(), "0.1.0", "3.11.2", SYSTEM_PYTHON, {}))
+        versions.switch(shelf.path, folder)
+    halves = versions.begin(shelf.path)
+    jobs = {"jobs": [{"state": "queued", "created_at": "2026-01-01T00:00:00Z", "started_at": None}]}
+    monkeypatch.setattr("sampan_hub.cli.env.ask_jobs", lambda _: jobs)
+    command = ["env", "prune", str(shelf.path)]
+    said = CliRunner().invoke(main, command).output
+    assert "1 job may run from it" in said
+    assert f"removed {halves}" in said
+    assert names_in(shelf.path.parent) == [".default.lock", "default", *(f"default.{number}" for number in range(1, 5))]
+    jobs["jobs"][0]["state"] = "ended"
+    said = CliRunner().invoke(main, command).output
+    assert f"removed {shelf.path}.1\n" in said
+    assert names_in(shelf.path.parent) == [".default.lock", "default", "default.3", "default.4"]
+
+
+def test_pruning_without_knowing_what_runs_removes_nothing(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.path.parent.mkdir()
+    for _ in range(3):
+        folder = versions.begin(shelf.path)
+        versions.finish(folder, versions.Mark(at(0).isoformat(), "0.1.0", "3.11.2", SYSTEM_PYTHON, {}))
+        versions.switch(shelf.path, folder)
+    settings = tmp_path / "sampan.yaml"
+    settings.write_text("state_dir: nowhere\n")
+    command = ["--config", str(settings), "env", "prune", str(shelf.path)]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 1
+    assert "Nothing here says which jobs run" in refused.output
+    assert versions.folder_of(shelf.path, 1).exists()
+    assert CliRunner().invoke(main, [*command, "--force"]).exit_code == 0
+    assert not versions.folder_of(shelf.path, 1).exists()

@@ -132,6 +132,8 @@ def sweep(path: Path) -> list[Path]:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """One at a time builds or prunes here; raises CannotBuild when another does."""
+    if not path.parent.is_dir():
+        raise CannotBuild(f"{path.parent} is not there.")
     lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
