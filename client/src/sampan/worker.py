@@ -111,6 +111,8 @@ def make_worker(claim: _job.Claim, scheduler: str) -> Any:
     import dask
     from distributed import Worker
 
+    from sampan.pace import rest_when_idle
+
     class SampanWorker(Worker):  # type: ignore[misc, unused-ignore]
         ended_because = ""
 
@@ -126,6 +128,7 @@ def make_worker(claim: _job.Claim, scheduler: str) -> Any:
             self.ended_because = self.ended_because or reason
             return await super().close(*args, reason=reason, **kwargs)
 
+    rest_when_idle()
     dask.config.set({"distributed.worker.http.routes": [], "distributed.admin.system-monitor.gil.enabled": False})
     job_dir = _job.job_folder()
     keys = store_secrets(job_dir, claim.secrets)

@@ -14,6 +14,7 @@ import dask
 from sampan.host.host import Host
 from sampan.host.scheduler import HTTP_ROUTES
 from sampan.host.start import Registered
+from sampan.pace import rest_when_idle
 
 
 def watch_server(pid: int, ended: Any) -> None:
@@ -34,6 +35,7 @@ def watch_server(pid: int, ended: Any) -> None:
 
 async def serve(folder: Path, made: Registered) -> None:
     """Run the host until somebody asks it to end, nobody needs it, or its notebook or cluster has ended."""
+    rest_when_idle()
     dask.config.set({"distributed.scheduler.http.routes": HTTP_ROUTES})
     host = Host(folder, made)
     loop = asyncio.get_running_loop()
