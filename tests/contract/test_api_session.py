@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sampan_hub.jobs.model import Exit
+from sampan_hub.service.pages.listing import make_row
+from sampan_hub.service.pages.site import Pages
 from sampan_hub.settings.model import Idle
-from tests.contract.api_site import GIB, ApiSite, make_settings, running_site
+from tests.contract.api_site import BASE, GIB, ApiSite, make_settings, running_site
 
 IDLE_S = 600
 
@@ -60,6 +62,26 @@ async def test_the_idle_end_is_the_one_that_the_service_keeps_to(site: ApiSite) 
     busy_at = (await report(site, job, ana, busy=False))["busy_at"]
     end = (await session(site, ana))["idle_end_at"]
     assert datetime.fromisoformat(end) - datetime.fromisoformat(busy_at) == timedelta(seconds=IDLE_S)
+
+
+async def test_the_end_of_the_walltime_is_told_everywhere(site: ApiSite) -> None:
+    site.backend.walltime = timedelta(hours=8)
+    job, ana = await site.claimed_notebook("ana")
+
+    async def is_told() -> bool:
+        return (await session(site, ana))["deadline"] is not None
+
+    await site.until(is_told)
+    told = await session(site, ana)
+    deadline = datetime.fromisoformat(told["deadline"])
+    assert timedelta(hours=7, minutes=55) < deadline - datetime.now(UTC) <= timedelta(hours=8)
+    assert told["walltime_notice_s"] == 120
+    assert (await site.job(job["id"]))["deadline"] == told["deadline"]
+    recorded = site.context.store.job(job["id"])
+    row = make_row(recorded, "/", datetime.now(UTC))
+    pages = Pages(site.context, BASE)
+    shown = pages.render("job_part.html", {"row": row, "job": recorded, "viewer": "ana", "lines": []})
+    assert f'ends at <time data-at datetime="{deadline.isoformat(timespec="seconds")}">' in shown
 
 
 async def test_a_failure_is_told_with_its_reason_and_a_stop_is_none(site: ApiSite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -63,6 +64,14 @@ def test_waiting_says_cause_and_place() -> None:
     )
     unknown = describe(parse_notebook(job(unknown_since="2026-11-23T12:00:00Z")))[1]
     assert "cannot be asked" in unknown
+
+
+def test_a_limited_time_is_said_once_it_runs() -> None:
+    limited = parse_notebook(job(state="starting", deadline="2026-11-23T22:05:00Z"))
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    assert describe(limited, noon) == (60, "Your server is starting. It ends at 22:05 UTC (walltime).")
+    assert describe(limited, noon - timedelta(days=1))[1].endswith("at Mon 23 Nov 22:05 UTC (walltime).")
+    assert "ends" not in describe(parse_notebook(job(state="starting", deadline=None)), noon)[1]
 
 
 def test_an_early_end_says_why() -> None:

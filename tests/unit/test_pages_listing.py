@@ -61,6 +61,13 @@ def test_everything_is_in_its_place_and_summed() -> None:
     assert {row.name for row in all_rows(work)} >= {"worker-0 of survey", "default server"}
 
 
+def test_a_limited_time_is_shown_until_it_is_over() -> None:
+    soon = NOW + timedelta(minutes=5)
+    assert make_row(SERVER, "/", NOW).deadline is None
+    assert make_row(SERVER.with_(deadline=soon), "/", NOW).deadline == soon
+    assert make_row(SERVER.with_(deadline=soon, state=State.ENDED, ended_at=NOW), "/", NOW).deadline is None
+
+
 def test_where_nothing_is_priced_nothing_is_said_of_money() -> None:
     work = arrange([SERVER.with_(price_micros_per_hour=None)], [], "/", NOW)
     assert work.cost_micros is None

@@ -212,6 +212,25 @@ def test_a_worker_shown_running_is_starting_until_it_claims() -> None:
     assert only(make_world([job], listing(show(job)))) is None
 
 
+def test_a_deadline_is_what_the_backend_says_while_it_runs() -> None:
+    job = make_job(1)
+    soon, later = NOW + timedelta(minutes=5), NOW + timedelta(hours=5)
+    limited = only(make_world([job], listing(show(job, deadline=soon))))
+    assert limited is not None
+    assert limited.deadline == soon
+    assert only(make_world([limited], listing(show(job, deadline=soon)))) is None
+    extended = only(make_world([limited], listing(show(job, deadline=later))))
+    assert extended is not None
+    assert extended.deadline == later
+    ended = only(make_world([limited], listing(show(job, Phase.ENDED, reason=Reason("walltime", "Over.")))))
+    assert ended is not None
+    assert (ended.deadline, ended.reason) == (soon, Reason("walltime", "Over."))
+    requeued = make_job(1, State.STARTING, deadline=soon)
+    waiting = only(make_world([requeued], listing(show(requeued, Phase.QUEUED))))
+    assert waiting is not None
+    assert waiting.deadline is None
+
+
 def test_an_old_listing_does_not_take_back_what_happened_since() -> None:
     job = make_job(1, State.STARTING, state_since=NOW, started_at=NOW)
     assert only(make_world([job], listing(show(job, Phase.QUEUED)), listing(show(job, Phase.QUEUED)))) is None

@@ -90,6 +90,21 @@ async def test_jobs_start_when_asked_for_and_end_when_stopped(store: Store) -> N
     assert backend.running() == set()
 
 
+async def test_whose_time_is_up_has_ended_with_that_reason(store: Store) -> None:
+    backend = FakeBackend(walltime_s=1.0)
+    async with reconciling(store, backend):
+        job = await asyncio.to_thread(submit_one, store, make_draft(), now())
+        await until(lambda: store.job(job.id).deadline is not None)
+        deadline = store.job(job.id).deadline
+        await until(lambda: states(store) == [State.ENDED])
+    ended = store.job(job.id)
+    assert deadline is not None
+    assert ended.ended_at is not None
+    assert (ended.deadline, ended.ended_at >= deadline) == (deadline, True)
+    assert ended.reason is not None
+    assert ended.reason.code == "walltime"
+
+
 async def test_who_misses_something_makes_it_look_at_once(store: Store) -> None:
     backend = FakeBackend()
     backend.pace = Pace(moving_s=3600, steady_s=3600, empty_s=3600, gap_s=0.01)

@@ -103,7 +103,8 @@ class FakeBackend:
         self.runs_begun: Counter[str] = Counter()
         """How many processes each key ever had: more than one is a duplicate."""
         self._start_delay = timedelta(seconds=start_delay_s)
-        self._walltime = None if walltime_s is None else timedelta(seconds=walltime_s)
+        self.walltime = None if walltime_s is None else timedelta(seconds=walltime_s)
+        """For how long a job that begins from now on may run."""
         self._queues = queues
         self._total = total
         self._complete_history = complete_history
@@ -128,7 +129,7 @@ class FakeBackend:
     def _begin(self, identity: Identity) -> None:
         run = RunIdentity(f"fake-{next(self._numbers)}")
         starts_at = self._clock() + self._start_delay
-        deadline = None if self._walltime is None else starts_at + self._walltime
+        deadline = None if self.walltime is None else starts_at + self.walltime
         self._jobs[identity.job_id] = Pretended(identity, run, starts_at, deadline)
         self.runs_begun[identity.job_id] += 1
 
