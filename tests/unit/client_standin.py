@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class StandIn:
         self.folder = folder
         self.limit = 100
         self.free: int | None = 4
+        self.walltime_s: float | None = None
         self.requests: list[tuple[str, str, Any]] = []
         self.jobs: dict[str, dict[str, Any]] = {}
         self.batches: dict[str, dict[str, Any]] = {}
@@ -115,7 +117,7 @@ class StandIn:
         job = {
             "id": job_id, "kind": "worker", "name": name, "size": size, "cluster": base["cluster"], "wanted": "run",
             "state": "starting", "reason": None, "position": None, "unknown_since": None, "lost": False,
-            "claimed_at": None, "ended_at": None, "cost_micros": None,
+            "claimed_at": None, "started_at": None, "ended_at": None, "deadline": None, "cost_micros": None,
         }  # fmt: skip
         self.jobs[job_id] = job
         self.bases[job_id] = base
@@ -150,7 +152,10 @@ class StandIn:
             if scheduler is not None:
                 break
             time.sleep(0.02)
-        job.update(claimed_at="2026-01-01T00:00:00Z", state="running")
+        now = datetime.now(UTC)
+        job.update(claimed_at=now.isoformat(), started_at=now.isoformat(), state="running")
+        if self.walltime_s is not None:
+            job["deadline"] = (now + timedelta(seconds=self.walltime_s)).isoformat()
         self.bump()
         cores, memory = SIZES[job["size"]]
         return 200, {
@@ -180,6 +185,8 @@ class StandIn:
         while not self.closing:
             for job_id, process in list(self.processes.items()):
                 job = self.jobs[job_id]
+                if job["deadline"] and datetime.now(UTC) >= datetime.fromisoformat(job["deadline"]):
+                    process.kill()
                 if job["state"] != "ended" and process.poll() is not None:
                     job["state"], job["ended_at"] = "ended", "2026-01-01T00:01:00Z"
                     job["reason"] = job["reason"] or {"code": "exit", "text": f"exit code {process.returncode}"}

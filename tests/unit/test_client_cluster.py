@@ -145,6 +145,31 @@ def test_without_numbers_it_adapts_from_none_to_what_one_may_have(service: Stand
         eventually(lambda: not service.live(), 30)
 
 
+def test_an_adapting_cluster_replaces_whose_walltime_ends_and_no_more(service: StandIn, tmp_path: Path) -> None:
+    service.walltime_s = 25
+    ran = tmp_path / "ran"
+
+    def work(number: int) -> int:
+        with ran.open("a") as file:
+            file.write(f"{number}\n")
+        time.sleep(0.5)
+        return number
+
+    with Cluster(adapt=(2, 2), name="timed") as cluster, cluster.get_client() as client:
+        client.wait_for_workers(2, timeout=30)
+        futures = client.map(work, range(70))
+        eventually(lambda: "is being replaced" in cluster.why())
+        assert "others take over before that" in cluster.why()
+        assert sum(client.gather(futures)) == sum(range(70))
+        assert sorted(int(line) for line in ran.read_text().split()) == list(range(70))
+        info = cluster.sync(cluster.scheduler_comm.sampan_info)
+        assert info["wanted"] == {"": 2}
+        assert not info["notes"], "nothing that its owner should hear of"
+        eventually(lambda: len(service.live()) == 2)
+    asked = [item["name"] for m, p, body in service.requests if (m, p) == ("POST", "/jobs") for item in body["items"]]
+    assert 4 <= len(asked) <= 6, "each worker was replaced once"
+
+
 def test_several_clusters_attached_see_the_same(service: StandIn) -> None:
     with Cluster(1, name="shared") as first:
         second, third = Cluster.attach("shared"), Cluster.attach()
