@@ -36,7 +36,7 @@ class Access:
     service: str
     job: str
     credential: str = field(repr=False)
-    ca: str | None = None
+    ca: str | None = field(default=None, repr=False)
     """Certificates (PEM) by which to know a service on another machine."""
     network: str | None = None
     """Where such a machine's jobs listen (CIDR)."""

@@ -71,10 +71,19 @@ def certificate_names(context: Context, job: Job, request: ClaimRequest) -> froz
         return frozenset()
     if request.address is None:
         raise bad_field("address", "A notebook on another machine says where it will listen.")
-    if place.network is not None and request.address not in ipaddress.ip_network(place.network):
+    if not listens_there(place, str(request.address)):
         detail = f"{request.address} is not in the network {place.network}, where notebooks of this backend listen."
         raise bad_field("address", detail)
     return frozenset({str(request.address), *([request.host] if _HOST_NAME.fullmatch(request.host) else [])})
+
+
+def listens_there(place: Place, host: str) -> bool:
+    """Whether jobs of this place listen at that address; a name is none."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return place.network is None or address in ipaddress.ip_network(place.network)
 
 
 def _make_tls(context: Context, job: Job, names: frozenset[str], now: datetime) -> TlsView | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -80,6 +81,8 @@ class Front:
             shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         finally:
             writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
         return common_name(x509.load_der_x509_certificate(shown)) == job_id
 
 

@@ -13,7 +13,7 @@ from sampan_hub.jobs.model import Address, Job, Kind, Reason, Wanted
 from sampan_hub.service.access import Ctx, allow
 from sampan_hub.service.answers import json_answer
 from sampan_hub.service.auth import Caller
-from sampan_hub.service.claims import certificate_names, make_claim_answer
+from sampan_hub.service.claims import certificate_names, listens_there, make_claim_answer
 from sampan_hub.service.context import Context, utc_now
 from sampan_hub.service.problems import ApiProblem, bad_field, fail, not_found
 from sampan_hub.service.views import view_job
@@ -85,10 +85,11 @@ async def _proven_address(context: Context, job: Job, said: AddressReport) -> Ad
     if job.kind is not Kind.NOTEBOOK:
         raise bad_field("address", "Only a notebook reports an address.")
     backend, place = context.backends.get(job.backend), context.places.get(job.backend)
-    if place is not None and place.crosses_hosts and said.scheme != "https":
+    crosses = place is not None and place.crosses_hosts
+    if crosses and said.scheme != "https":
         raise bad_field("address.scheme", "A notebook on another machine is reached over TLS or not at all.", ["https"])
-    is_ours = said.port in context.own_ports
-    if backend is None or is_ours or not await backend.owns_listener(job.id, said.host, said.port):
+    is_elsewhere = not listens_there(place, said.host) if place and crosses else said.port in context.own_ports
+    if backend is None or is_elsewhere or not await backend.owns_listener(job.id, said.host, said.port):
         detail = f"{said.host}:{said.port} is not a listener of the job {job.id}: report the one that the job opened."
         raise fail(422, "not-your-listener", detail, field="address")
     return Address(said.host, said.port, said.scheme)
