@@ -32,6 +32,7 @@ class Root(NamedTuple):
 
     base: str
     below: tuple[str, ...]
+    called: str
 
     @property
     def path(self) -> str:
@@ -41,9 +42,9 @@ class Root(NamedTuple):
 def make_root(policy: Policy, account: Account) -> Root:
     """The stage root that root's settings give this person. Pure."""
     if policy.stage_root is None:
-        return Root(account.home, (".sampan", "jobs"))
+        return Root(account.home, (".sampan", "jobs"), "Your home folder")
     base, _, last = policy.stage_root.replace("%u", account.name).rpartition("/")
-    return Root(base, (last,))
+    return Root(base, (last,), "The folder of everybody's jobs")
 
 
 @contextlib.contextmanager
@@ -55,7 +56,7 @@ def _told(root: Root) -> Iterator[None]:
         if error.errno in _FULL:
             raise RunAsError(
                 "home_full",
-                f"Your home folder is full ({root.base}): make room, or ask an administrator for more.",
+                f"{root.called} is full ({root.base}): make room, or ask an administrator for more.",
             ) from None
         if error.errno in _NOT_THEIRS:
             raise RunAsError(
