@@ -36,6 +36,7 @@ NOTEBOOK_MIB, WORKER_MIB = 352, 160
 """What a server with one kernel and a cluster's host, and a worker with one small task, are given."""
 COURSE, LESSON = "course", "lesson.ipynb"
 END_S_PER_STUDENT = 5
+LAST_WORDS = 600
 CELL = """
 import time
 begun = time.monotonic()
@@ -335,4 +336,9 @@ def _spread(values: Sequence[float]) -> str:
 async def everybody(doing: Sequence[Any], names: Sequence[str], what: str) -> list[str]:
     """All at once; a sentence for each who failed."""
     done = await asyncio.gather(*doing, return_exceptions=True)
-    return [f"{name} could not {what}: {error!r}" for name, error in zip(names, done, strict=True) if error]
+    return [f"{name} could not {what}: {_last_words(error)}" for name, error in zip(names, done, strict=True) if error]
+
+
+def _last_words(error: object) -> str:
+    """What it says, and of a long traceback of a kernel the end, without its colours."""
+    return f"{type(error).__name__}: " + re.sub(r"\x1b\[[0-9;]*m", "", str(error))[-LAST_WORDS:]
