@@ -93,10 +93,11 @@ bench: test-tools  ## Measure beside the peers, into build/bench and docs/benchm
 chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
 
-dist: test-tools  ## Wheels and source distributions of both packages in ./dist
+dist: test-tools  ## Wheels and source distributions of both packages in ./dist, and the lock of what the hub needs
 	@rm -rf dist
 	"$(uv)" build --quiet --build-constraints tools/build.lock --out-dir dist hub
 	"$(uv)" build --quiet --build-constraints tools/build.lock --out-dir dist client
+	@cp hub/requirements.lock dist/sampan-hub.lock
 
 docs:  ## The documentation as HTML in ./build/docs
 	@$(install) hub

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sampan_hub.cli.environments.locking import Source
-from sampan_hub.cli.environments.readable import find_barrier
+from sampan_hub.cli.environments.readable import describe_barrier, find_barrier
 from sampan_hub.cli.environments.uv import run_tool, run_uv
 from sampan_hub.cli.packaged import find_packaged
 
@@ -37,6 +37,9 @@ def install_proxy(folder: Path, source: Source, say: Callable[[str], None]) -> s
     draft.symlink_to(node)
     draft.replace(link)
     _open_up(folder)
+    barrier = find_barrier(folder)
+    if barrier is not None:
+        say(f"warning: not everybody can read {folder} ({describe_barrier(barrier)}): only who can, can serve with it")
     return ".".join(map(str, _ask_version([link, folder / SCRIPT])))
 
 
