@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sampan_hub.backends.base import Backend, BackendError, JobSpec, Submitted
+from sampan_hub.backends.base import Backend, JobSpec, Submitted
 from sampan_hub.backends.local import LocalBackend
 from sampan_hub.service.server import Server, bind
 from sampan_hub.service.start import make_context
@@ -34,10 +34,7 @@ class DistantBackend(LocalBackend):
         return await super().submit([replace(spec, folder=spec.folder.replace("~", str(self._home))) for spec in batch])
 
     async def owns_listener(self, job_id: str, host: str, port: int) -> bool:
-        try:
-            return await self._front.proves_job(host, port, job_id)
-        except OSError as error:
-            raise BackendError(f"Who listens at {host}:{port} cannot be seen: {error}") from error
+        return await self._front.proves_job(host, port, job_id)
 
 
 def make_backends(settings: Settings, paths: StatePaths, instance: str) -> Mapping[str, Backend]:

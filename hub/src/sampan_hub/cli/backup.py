@@ -70,12 +70,14 @@ def _collect(site: Site, folder: Path) -> None:
             raise BackupError(f"{database.shown} is missing: run `sampan up` once.")
         database.save(folder / database.member)
     shutil.copyfile(paths.instance, folder / INSTANCE)
-    for name in ("keys", "links"):
+    for name in ("keys", "links", "tls"):
         (folder / name).mkdir(mode=0o700)
     for name in KEY_FILES:
         (folder / "keys" / name).write_bytes(read_key(paths.key(name)) + b"\n")
     for link in paths.links.glob("*.json"):
         _copy_if_there(link, folder / "links" / link.name)
+    for part in paths.tls.glob("[a-z]*"):
+        _copy_if_there(part, folder / "tls" / part.name)
     _copy_if_there(site.ports_file, folder / PORTS)
     if site.settings_file is not None:
         shutil.copyfile(site.settings_file, folder / SETTINGS)

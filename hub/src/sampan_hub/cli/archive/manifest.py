@@ -17,7 +17,8 @@ PORTS = "ports.json"
 DATABASES = ("hub", "sampan")
 REQUIRED = (INSTANCE, "keys/service.key", "keys/signing.key", "keys/secrets.key", "keys/hub-cookie")
 _MEMBER = re.compile(
-    r"instance|settings\.yaml|ports\.json|(hub|sampan)\.(sqlite|pgdump)|keys/[a-z][a-z.-]{0,62}|links/[0-9a-f]{64}\.json"
+    r"instance|settings\.yaml|ports\.json|(hub|sampan)\.(sqlite|pgdump)|keys/[a-z][a-z.-]{0,62}"
+    r"|links/[0-9a-f]{64}\.json|tls/[a-z][a-z-]{0,62}\.(crt|key)"
 )
 _INSTANCE = re.compile(r"[a-z2-7]{8}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -62,6 +62,8 @@ class Swap:
         paths = self._site.paths
         for name, target in (("keys", paths.keys), ("links", paths.links), (INSTANCE, paths.instance)):
             self._exchange(name, target)
+        if (self._staged / "tls").exists():
+            self._exchange("tls", paths.tls)
         ports = self._staged / PORTS
         if ports.exists() and not self._site.ports_file.exists():
             # Jobs know the service by its port; where a port is on record here, it is the one newer jobs know.

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from sampan_hub.backends.base import Backend
 from sampan_hub.jobs.drafts import ClaimRefused, Report
 from sampan_hub.jobs.model import Address, Job, Kind, Reason, Wanted
 from sampan_hub.service.access import Ctx, allow
@@ -89,7 +90,15 @@ async def _proven_address(context: Context, job: Job, said: AddressReport) -> Ad
     if crosses and said.scheme != "https":
         raise bad_field("address.scheme", "A notebook on another machine is reached over TLS or not at all.", ["https"])
     is_elsewhere = not listens_there(place, said.host) if place and crosses else said.port in context.own_ports
-    if backend is None or is_elsewhere or not await backend.owns_listener(job.id, said.host, said.port):
+    if backend is None or is_elsewhere or not await _is_listener(backend, job, said):
         detail = f"{said.host}:{said.port} is not a listener of the job {job.id}: report the one that the job opened."
         raise fail(422, "not-your-listener", detail, field="address")
     return Address(said.host, said.port, said.scheme)
+
+
+async def _is_listener(backend: Backend, job: Job, said: AddressReport) -> bool:
+    try:
+        return await backend.owns_listener(job.id, said.host, said.port)
+    except OSError as error:
+        detail = f"{said.host}:{said.port} does not answer the service ({error}): report it again."
+        raise fail(503, "listener-silent", detail, retry_after_s=1) from error
