@@ -10,6 +10,8 @@ from pathlib import Path
 from sampan_hub.backends.base import Backend
 from sampan_hub.backends.fake import FakeBackend
 from sampan_hub.backends.local import LocalBackend
+from sampan_hub.backends.slurm import SlurmBackend
+from sampan_hub.backends.slurm.submitting import make_acting
 from sampan_hub.jobs.keys import make_instance_id
 from sampan_hub.jobs.reconcile import Reconciler
 from sampan_hub.jobs.spec import SpecRules, make_programs
@@ -27,6 +29,7 @@ from sampan_hub.settings.address import bind_endpoint, parse_url
 from sampan_hub.settings.keyfiles import create_whole, ensure_key_files, read_key
 from sampan_hub.settings.model import Settings
 from sampan_hub.settings.paths import StatePaths
+from sampan_hub.settings.slurm import SlurmBackend as SlurmSettings
 from sampan_hub.trust.entry import ensure_entry
 from sampan_hub.trust.front import open_front
 
@@ -57,6 +60,8 @@ def make_backends(settings: Settings, paths: StatePaths, instance: str) -> Mappi
                 backends[name] = _make_local(name, backend, root, instance, settings.environments)
             case model.FakeBackend():
                 backends[name] = FakeBackend(name, start_delay_s=backend.start_delay)
+            case SlurmSettings():
+                backends[name] = _make_slurm(name, backend, paths, instance, settings.environments)
     return backends
 
 
@@ -148,6 +153,25 @@ def _make_local(
         memory_bytes=backend.memory,
         fork=backend.fork,
         prepared=make_programs(environments),
+    )
+
+
+def _make_slurm(
+    name: str,
+    backend: SlurmSettings,
+    paths: StatePaths,
+    instance: str,
+    environments: Mapping[str, model.Environment],
+) -> SlurmBackend:
+    return SlurmBackend(
+        name,
+        backend,
+        instance,
+        signing_key=read_key(paths.key("signing.key")),
+        acting=make_acting(backend),
+        journal=paths.root / f"slurm-{name}.sqlite",
+        environments=environments,
+        prove=open_front(paths.tls, utc_now()).proves_job,
     )
 
 
