@@ -73,20 +73,33 @@ def ports_in(ports: Ports | None) -> Iterator[int]:
 
 def listen(host: str, ports: Ports | None) -> socket.socket:
     """A listening socket on a free port of the range. Raises SampanError when all are taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in ports_in(ports):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.bind((host, port))
-            listener.listen(BACKLOG)
-        except OSError as error:
-            listener.close()
-            if error.errno != errno.EADDRINUSE:
-                raise SampanError(f"{host}:{port} cannot be listened on: {error.strerror}") from error
-        else:
-            listener.setblocking(False)
+        if (listener := _listen_at(host, port)) is not None:
             return listener
     raise SampanError(f"every port on {host} {render_ports(ports)} is taken: an administrator widens `ports:`")
+
+
+def free_ports(host: str, ports: Ports) -> Iterator[int]:
+    """Those of the range that nobody listens on at the moment of looking, for who binds by himself."""
+    for port in ports_in(ports):
+        if (listener := _listen_at(host, port)) is not None:
+            listener.close()
+            yield port
+
+
+def _listen_at(host: str, port: int) -> socket.socket | None:
+    """None where the port is taken."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise SampanError(f"{host}:{port} cannot be listened on: {error.strerror}") from error
+    listener.setblocking(False)
+    return listener
 
 
 def bracketed(host: str) -> str:

@@ -7,6 +7,7 @@ import errno
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from distributed import Scheduler
@@ -17,7 +18,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_unix_socket
 
 from sampan.errors import SampanError
-from sampan.network import Ports, ports_in, render_ports
+from sampan.network import LOOPBACK, Ports, free_ports, render_ports
 
 log = logging.getLogger("sampan.host")
 
@@ -46,13 +47,15 @@ class SampanScheduler(Scheduler):
 
     async def listen(self, port_or_addr: Any = None, *args: Any, **kwargs: Any) -> None:
         """On the first free port of the range."""
-        host = str(port_or_addr).rpartition(":")[0]
-        addresses = [port_or_addr] if self.ports is None else [f"{host}:{port}" for port in ports_in(self.ports)]
-        for address in addresses:
+        if self.ports is None:
+            await super().listen(port_or_addr, *args, **kwargs)
+            return
+        where = str(port_or_addr).rpartition(":")[0]
+        for port in free_ports(urlsplit(where).hostname or LOOPBACK, self.ports):
             try:
-                await super().listen(address, *args, **kwargs)
+                await super().listen(f"{where}:{port}", *args, **kwargs)
             except OSError as error:
-                if error.errno != errno.EADDRINUSE:
+                if error.errno != errno.EADDRINUSE:  # somebody was quicker
                     raise
             else:
                 return
