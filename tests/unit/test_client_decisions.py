@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,30 @@ def test_why_names_states_reasons_positions_and_last_words() -> None:
         "The last words of trial-0:",
         "  | boom",
     ]
+
+
+def test_why_says_when_time_runs_out_and_who_is_replaced() -> None:
+    running = {"state": "running", "position": None, "unknown_since": None, "reason": None}
+    jobs = [
+        {**running, "name": "trial-0", "deadline": "2026-05-04T12:00:00Z"},
+        {**running, "name": "trial-1", "deadline": "2026-05-04T13:00:00Z"},
+        {**running, "name": "trial-2", "deadline": None},
+        {**running, "name": "trial-3"},
+    ]
+    info = {**INFO, "workers": 4, "leaving": ["trial-0", "trial-9"]}
+    at = f"{datetime(2026, 5, 4, 12, tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
+    assert describe_waiting(info, jobs, {}).splitlines()[1:] == [
+        "Nothing is waited for.",
+        f"The first worker ends at {at} (walltime); others take over before that.",
+        f"trial-0 is being replaced: it ends at {at}.",
+    ]
+
+
+def test_an_announced_end_does_not_brake() -> None:
+    brake = Brake()
+    for number in range(20):
+        brake.record(float(number), Ended(f"w-{number}", "j", False, "walltime", "Its time was up."), 2, arrived=True)
+    assert brake.cause is None
 
 
 def test_a_size_that_is_not_offered_is_named_with_those_that_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 
 from sampan._job import Access, claim_job, report
 from sampan.errors import Refused, make_error
+from sampan.host.deadlines import read_times
 from sampan.host.decide import read_ended
 from sampan.host.jobs import read_outcomes
 from sampan.host.options import Options, make_base, make_cluster_request, make_submit_request
+from sampan.lab.status import make_status
 from sampan.report import make_quote
 
 MESSAGES = Path(__file__).with_name("messages")
@@ -63,6 +66,15 @@ def test_an_end_is_read_with_its_reason() -> None:
     assert ended is not None
     assert (ended.name, ended.code, ended.text) == ("calc-3", "memory-limit", "Used 1.1 GiB of 1 GiB.")
     assert read_ended(read("job_notebook")) is None
+
+
+def test_the_end_of_a_walltime_is_read() -> None:
+    assert read_times(read("job_notebook")) == (
+        datetime(2026, 5, 4, 10, 0, 1, tzinfo=UTC).timestamp(),
+        datetime(2026, 5, 4, 11, 0, 1, tzinfo=UTC).timestamp(),
+    )
+    left = make_status(read("session_answer"), None, datetime(2026, 5, 4, 11, 0, 0, tzinfo=UTC))
+    assert left["ends_in_s"] == 1.0
 
 
 def test_offers_make_a_quote() -> None:

@@ -95,7 +95,6 @@ def describe_waiting(info: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]],
         lines.append(f"Refused: {info['refused'].get('detail') or info['refused'].get('title')}")
     if info["braked"]:
         lines.append(f"No more replacements until you scale again: {info['braked']}")
-    lines += _describe_deadlines(info, jobs)
     live = [job for job in jobs if job["state"] not in ("running", "ended")]
     for job in sorted(live, key=lambda job: (job["position"] or 0, job["name"])):
         lines.append(_describe_job(job))
@@ -103,7 +102,7 @@ def describe_waiting(info: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]],
         lines.append(f"The last words of {name}:\n" + "\n".join(f"  | {line}" for line in text.splitlines()))
     if len(lines) == 1 and info["workers"] >= wanted:
         lines.append("Nothing is waited for.")
-    return "\n".join(lines)
+    return "\n".join(lines + _describe_deadlines(info, jobs))
 
 
 def _describe_deadlines(info: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -145,10 +145,10 @@ class Deadlines:
 
     def _look(self) -> None:
         """Begin what is due now."""
-        workers = self._workers()
         going = self._cluster.going
-        going.keep_leaving({worker.name for worker in workers})
-        actions = plan_drains(time.time(), workers)
+        times = {job["name"]: read for job in self._cluster.last_jobs if (read := read_times(job)) is not None}
+        going.keep_leaving(times)
+        actions = plan_drains(time.time(), self._make_timed(times)) if times else []
         replaced = [action.name for action in actions if isinstance(action, Replace)]
         if replaced:
             log.info("Asking for others in place of %s, whose walltime ends soon", ", ".join(replaced))
@@ -158,11 +158,8 @@ class Deadlines:
                 log.info("Letting worker %s go before its walltime ends", action.name)
                 going.let_go([action.name], action.until_s)
 
-    def _workers(self) -> list[Timed]:
+    def _make_timed(self, times: Mapping[str, tuple[float, float]]) -> list[Timed]:
         cluster, going = self._cluster, self._cluster.going
-        times = {job["name"]: read for job in cluster.last_jobs if (read := read_times(job)) is not None}
-        if not times:
-            return []
         there = {state.name: state for state in cluster.scheduler.workers.values() if state.name in times}
         longest_s = draining.longest_task_s(cluster.scheduler)
         return [

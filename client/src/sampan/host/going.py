@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from sampan.host import draining
 
 if TYPE_CHECKING:
     from sampan.host.cluster import HostCluster
+
+log = logging.getLogger("sampan.host")
 
 DRAIN_S = 60.0
 """How long a worker that is not wanted any more may finish the tasks it has begun."""
@@ -41,8 +44,8 @@ class Going:
             self._cluster.caps.pop(self._cluster.size_of(name), None)
         self._cluster.spawn(self._cluster.settle())
 
-    def keep_leaving(self, names: Collection[str]) -> None:
-        """Only these still have little time: the others count as planned again."""
+    def keep_leaving(self, names: Iterable[str]) -> None:
+        """Only these still have an end: the others count as planned again."""
         if not self.leaving <= set(names):
             self.leaving &= set(names)
             self._cluster.spawn(self._cluster.settle())
@@ -63,7 +66,10 @@ class Going:
 
     async def _let_go(self, names: list[str], until_s: float | None) -> None:
         scheduler, now_s = self._cluster.scheduler, time.time()
-        await asyncio.gather(*(draining.drain(scheduler, name, until_s or now_s + DRAIN_S) for name in names))
-        await draining.retire(scheduler, names, until_s or now_s)
+        try:
+            await asyncio.gather(*(draining.drain(scheduler, name, until_s or now_s + DRAIN_S) for name in names))
+            await draining.retire(scheduler, names, until_s or now_s)
+        except OSError as error:
+            log.warning("A connection was lost while %s went: %s", ", ".join(names), error)
         await self._cluster.remove(names)
         self.draining.difference_update(names)
