@@ -30,6 +30,8 @@ class Rig(Protocol):
     """What a test needs beside the contract itself."""
 
     backend: Backend
+    total: Resources
+    """All that the backend has."""
 
     def spec(self, resources: Resources = SMALL) -> JobSpec:
         """A job that runs until it is stopped or `let_end`."""
@@ -46,6 +48,8 @@ class Rig(Protocol):
 
 class LocalRig:
     """Real processes that end when a file tells them to."""
+
+    total = TOTAL
 
     def __init__(self, tmp_path: Path) -> None:
         self._jobs = LocalJobs(
@@ -103,6 +107,8 @@ class ForkRig(LocalRig):
 
 class FakeRig:
     """Jobs that only pretend."""
+
+    total = TOTAL
 
     def __init__(self) -> None:
         self._fake = FakeBackend(total=TOTAL)

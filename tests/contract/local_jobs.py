@@ -37,6 +37,7 @@ def make_spec(
     env: Mapping[str, str] | None = None,
     private_files: Mapping[str, bytes] | None = None,
     folder: str = "/",
+    uid: int | None = None,
 ) -> JobSpec:
     batch = secrets.token_hex(12).translate(str.maketrans("0189", "ghij"))
     identity = Identity(
@@ -54,7 +55,7 @@ def make_spec(
         index=0,
         resources=resources,
         price_micros_per_hour=None,
-        uid=os.getuid(),
+        uid=os.getuid() if uid is None else uid,
         created_at=datetime.now(UTC),
     )
     return JobSpec(sign(SIGNING_KEY, identity), argv, env or {}, folder, private_files or {"bootstrap.json": b"{}"})

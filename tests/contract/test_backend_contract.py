@@ -10,7 +10,7 @@ import pytest
 from sampan_hub.backends.base import BackendError, Phase
 from sampan_hub.jobs.keys import is_signed, make_random_id
 from sampan_hub.jobs.model import Resources
-from tests.contract.backend_rigs import TOTAL, Rig, until_phase
+from tests.contract.backend_rigs import Rig, until_phase
 from tests.contract.local_jobs import SIGNING_KEY, find
 
 
@@ -20,7 +20,7 @@ async def test_a_submitted_job_is_shown_with_its_signed_identity(rig: Rig) -> No
     assert submitted.accepted == {spec.job_id}
     assert submitted.refused == {}
     seen = await until_phase(rig, spec.job_id, Phase.RUNNING)
-    assert seen.owner == "ana"
+    assert seen.owner == spec.identity.owner
     assert seen.identity == spec.identity
     assert seen.identity is not None
     assert is_signed(SIGNING_KEY, seen.identity)
@@ -144,15 +144,16 @@ async def test_a_listing_says_whose_and_of_when_it_is(rig: Rig) -> None:
 
 
 async def test_free_capacity_follows_living_jobs(rig: Rig) -> None:
-    spec = rig.spec(Resources(cores_milli=1500, memory_bytes=1 << 30))
-    assert (await rig.backend.capacity()).free == TOTAL
+    spec = rig.spec(Resources(cores_milli=2000, memory_bytes=1 << 30))
+    assert (await rig.backend.capacity()).free == rig.total
     await rig.backend.submit([spec])
+    await until_phase(rig, spec.job_id, Phase.RUNNING)
     capacity = await rig.backend.capacity()
-    assert capacity.total == TOTAL
-    assert capacity.free == Resources(6500, (1 << 33) - (1 << 30))
+    assert capacity.total == rig.total
+    assert capacity.free == Resources(rig.total.cores_milli - 2000, rig.total.memory_bytes - (1 << 30), rig.total.gpus)
     await rig.backend.cancel([spec.job_id])
     await until_phase(rig, spec.job_id, Phase.ENDED)
-    assert (await rig.backend.capacity()).free == TOTAL
+    assert (await rig.backend.capacity()).free == rig.total
 
 
 async def test_a_log_is_bounded_and_of_unknown_jobs_empty(rig: Rig) -> None:
