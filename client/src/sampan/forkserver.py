@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import site
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sampan.host.freshness import Imports, places_in_home
+from sampan.host.freshness import Imports, settings_files
 
 NOTEBOOK = (
     "sampan._job",
@@ -123,10 +124,20 @@ def _loggers() -> list[tuple[str, logging.Logger]]:
 def files_read() -> set[str]:
     """Files and folders, beside modules, that the imports looked into: Dask's configuration."""
     dask = sys.modules.get("dask.config")
-    folders = [Path(folder) for folder in getattr(dask, "paths", ())]
-    return {str(path) for folder in folders for path in (folder, *folder.glob("*.y*ml"))}
+    return {path for folder in getattr(dask, "paths", ()) for path in (str(folder), *map(str, settings_files(folder)))}
 
 
 def reads_home(home: str) -> bool:
     """Whether the imports would find anything of their own in this home folder, so that it matters whose it is."""
-    return any(Path(place).exists() for place in places_in_home(home))
+    if site.ENABLE_USER_SITE and Path(home, ".local", "lib").exists():
+        return True
+    return any(map(_says_something, settings_files(Path(home, ".config", "dask"))))
+
+
+def _says_something(settings: Path) -> bool:
+    """Libraries of Dask leave files there in which every line is a comment: they are nobody's settings."""
+    try:
+        lines = settings.read_text().splitlines()
+    except (OSError, ValueError):
+        return True
+    return any(line.strip() and not line.lstrip().startswith("#") for line in lines)

@@ -41,10 +41,15 @@ class Imports:
 def places_in_home(home: str) -> set[str]:
     """Where a program with this home folder would find packages and settings of Dask that others do not have."""
     settings = Path(home, ".config", "dask")
-    places = {settings, *settings.glob("*.y*ml")}
+    places = {settings, *settings_files(settings)}
     if site.ENABLE_USER_SITE:
         places.add(Path(home, ".local", "lib"))
     return {str(place) for place in places}
+
+
+def settings_files(folder: str | Path) -> list[Path]:
+    """The files that Dask reads in one of its folders."""
+    return [path for path in Path(folder).glob("*") if path.suffix.lower() in (".json", ".yaml", ".yml")]
 
 
 def _places() -> set[str]:
