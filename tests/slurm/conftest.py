@@ -8,30 +8,38 @@ from pathlib import Path
 
 import pytest
 
+from tests.slurm.installation.person import Person
+from tests.slurm.installation.site import Site
 from tests.testbeds.slurm.cluster import Cluster, running_cluster
 from tests.testbeds.slurm.profile import PROFILES
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with clusters of their own first, for there is room for one at a time and the session's one stays."""
+    """Tests with clusters of their own first, for there is room for one at a time and the session's one stays.
+
+    Those with a whole Sampan last: once it runs, it asks the cluster things by itself.
+    """
     here = Path(__file__).parent
-    ours = [item for item in items if item.path.is_relative_to(here)]
-    alone = [item for item in ours if "slurm" not in getattr(item, "fixturenames", ())]
-    items[:] = [item for item in items if item not in ours] + alone + [item for item in ours if item not in alone]
+
+    def rank(item: pytest.Item) -> int:
+        fixtures = getattr(item, "fixturenames", ())
+        return 0 if not item.path.is_relative_to(here) else 1 + ("slurm" in fixtures) + ("site" in fixtures)
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure comes with the last words of Slurm's daemons."""
+    """A failure comes with the last words of Slurm's daemons (MPI, which is not installed, is left out)."""
     report = yield
     cluster = getattr(item, "funcargs", {}).get("slurm")
     if report.failed and isinstance(cluster, Cluster):
         for name, machine in cluster.machines.items():
             for file in sorted((machine.root / "var/log/slurm").glob("*.log")):
-                last = file.read_text(errors="replace").splitlines()[-20:]
-                report.sections.append((f"{file.name} of {name}", "\n".join(last)))
+                lines = [line for line in file.read_text(errors="replace").splitlines() if "pmi" not in line.lower()]
+                report.sections.append((f"{file.name} of {name}", "\n".join(lines[-20:])))
     return report
 
 
@@ -57,3 +65,27 @@ def no_jobs(slurm: Cluster) -> Iterator[None]:
     yield
     slurm.restore()
     slurm.cancel_all()
+
+
+@pytest.fixture(scope="session")
+def site(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One whole Sampan on that cluster, for all tests that ask for it; see tests/slurm/installation."""
+    site = Site(slurm, tmp_path_factory.mktemp("site"))
+    try:
+        site.install()
+        site.start()
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture(scope="session")
+def alice(site: Site) -> Person:
+    """Logged in; account lab-a, nodes 1 and 2."""
+    return Person(site, "alice")
+
+
+@pytest.fixture(scope="session")
+def bob(site: Site) -> Person:
+    """Logged in; account lab-b, nodes 3 and 4."""
+    return Person(site, "bob")
