@@ -28,7 +28,7 @@ tls: own
 login: links
 state_dir: {state}
 backends:
-  cluster: {{kind: slurm{more}}}
+  cluster: {{kind: slurm, accounting: true{more}}}
 environments:
   default: {{prefix: /shared/sampan/default}}
 sizes: {{small: {{cores: 1, memory: 2G}}}}

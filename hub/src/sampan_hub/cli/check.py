@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from sampan_hub.cli.checks import login, machine, running, state, tls
+from sampan_hub.cli.checks import login, machine, running, slurm, state, tls
 from sampan_hub.cli.checks.trouble import Trouble
 from sampan_hub.cli.config import judge
 from sampan_hub.cli.supervise.site import Site
@@ -21,17 +21,22 @@ from sampan_hub.settings.model import Tls
 
 
 @click.command()
+@click.option("--probe", "probe_as", metavar="USER", help="With Slurm: look at a node too, by a tiny job of this user.")
 @click.pass_context
-def check(ctx: click.Context) -> None:
+def check(ctx: click.Context, probe_as: str | None) -> None:
     """List what is wrong here, each with its remedy; exit 1 if anything is."""
     count = 0
-    for count, trouble in enumerate(find_troubles(ctx.obj), start=1):
+    for trouble in find_troubles(ctx.obj, probe_as):
+        if trouble.is_mild:
+            click.secho(f"warning: {trouble.text}\n   Remedy: {trouble.remedy}", fg="red")
+            continue
+        count += 1
         click.echo(f"{count}. {trouble.text}\n   Remedy: {trouble.remedy}")
     click.echo(f"{count} finding{'s' if count > 1 else ''}" if count else "no findings")
     ctx.exit(1 if count else 0)
 
 
-def find_troubles(config_path: Path | None) -> Iterator[Trouble]:
+def find_troubles(config_path: Path | None, probe_as: str | None = None) -> Iterator[Trouble]:
     """Everything found, as it is found. What depends on settings that cannot be read is left out."""
     findings, red = judge(config_path)
     yield from (_as_trouble(finding) for finding in findings)
@@ -52,6 +57,7 @@ def find_troubles(config_path: Path | None) -> Iterator[Trouble]:
     yield from state.check_state_folder(site.paths)
     if state.is_ours_to_read(site.paths):
         yield from _about_installation(site)
+    yield from slurm.check_slurm(site, probe_as)
 
 
 def _about_installation(site: Site) -> Iterator[Trouble]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from sampan_hub.cli.checks.slurm_facts import has_accounting
 from sampan_hub.cli.environments.readable import describe_barrier, find_barrier
 from sampan_hub.cli.sitefiles.place import CannotPlace, place
 from sampan_hub.cli.sitefiles.render import CannotRender, Facts, render_all
@@ -54,6 +55,7 @@ def _gather(config: Path | None, user: str) -> Facts:
     barrier = find_barrier(sampan)
     if barrier is not None:
         click.secho(f"warning: {user} may not be able to run {sampan}: {describe_barrier(barrier)}", fg="red", err=True)
-    backends = tuple(backend for backend in site.settings.backends.values() if isinstance(backend, SlurmBackend))
+    slurm = [backend for backend in site.settings.backends.values() if isinstance(backend, SlurmBackend)]
+    backends = tuple(backend.model_copy(update={"accounting": has_accounting(backend)}) for backend in slurm)
     config_file, state = site.settings_file.absolute(), site.paths.root
     return Facts(user, sampan, config_file, state, site.endpoint.port, backends)

@@ -11,3 +11,5 @@ class Trouble:
 
     text: str
     remedy: str
+    is_mild: bool = False
+    """Sampan works, but not as well or as safely as it could."""
