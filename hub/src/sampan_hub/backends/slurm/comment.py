@@ -92,7 +92,7 @@ def read_comment(comment: str, name: JobName, key: bytes) -> Packed | None:
         text = base64.b64decode(match[1] + "=" * (-len(match[1]) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
         return None
-    if not hmac.compare_digest(_mac(key, name, text), match[2]):
+    if _encode(text) != match[1] or not hmac.compare_digest(_mac(key, name, text), match[2]):
         return None
     return _parse(json.loads(text), name)
 
