@@ -99,6 +99,7 @@ FAILURES = [
     ),
     ("refused", "sbatch: unrecognized option '--prefer=x'\nTry \"sbatch --help\" for more information", "--prefer=x"),
     ("refused", "sbatch: error: Invalid --tmp value specified\n", "Invalid --tmp value"),
+    ("refused", "sbatch: error: Invalid generic resource (gres) specification", "Invalid generic resource"),
     ("unreachable", SUBMISSION + "Unable to contact slurm controller (connect failure)", "does not answer"),
     ("unreachable", SUBMISSION + "Socket timed out on send/recv operation", "does not answer"),
     ("unreachable", SUBMISSION + "Zero Bytes were transmitted or received", "does not answer"),

@@ -53,7 +53,7 @@ _NOT_THE_JOB = (
 )
 """What an administrator has to repair; no fault of this job."""
 
-_NOT_UNDERSTOOD = ("unrecognized option", "invalid --", "invalid numeric value")
+_NOT_UNDERSTOOD = ("unrecognized option", "invalid --", "invalid numeric value", "invalid generic resource")
 """What sbatch says of an option before it asks anybody."""
 
 _BENIGN = ("Invalid job id specified", "already completing or completed", "Job has already finished")
