@@ -97,7 +97,8 @@ dist: test-tools  ## Wheels and source distributions of both packages in ./dist,
 	@rm -rf dist
 	"$(uv)" build --quiet --build-constraints tools/build.lock --out-dir dist hub
 	"$(uv)" build --quiet --build-constraints tools/build.lock --out-dir dist client
-	@cp hub/requirements.lock dist/sampan-hub.lock
+	@cp hub/requirements.lock dist/sampan-hub.lock; for wheel in dist/sampan_hub-*.whl; do \
+	  printf './%s --hash=sha256:%s\n' $$wheel $$(sha256sum <$$wheel | cut -d' ' -f1) >>dist/sampan-hub.lock; done
 
 docs:  ## The documentation as HTML in ./build/docs
 	@$(install) hub

@@ -10,7 +10,7 @@ import click
 
 from sampan_hub.cli.checks.slurm_facts import has_accounting
 from sampan_hub.cli.environments.readable import describe_barrier, find_barrier
-from sampan_hub.cli.sitefiles.place import CannotPlace, place
+from sampan_hub.cli.sitefiles.place import CannotPlace, ensure_state_folder, place
 from sampan_hub.cli.sitefiles.render import CannotRender, Facts, render_all
 from sampan_hub.cli.supervise import console
 from sampan_hub.cli.supervise.site import load_site
@@ -32,13 +32,16 @@ from sampan_hub.settings.slurm import SlurmBackend
 def systemd(config: Path | None, user: str, root: Path | None, force: bool) -> None:
     """Print the units of proxy, hub and service, and with Slurm the sudo rule and sampan-run-as's settings."""
     try:
-        wanted = render_all(_gather(config, user))
+        facts = _gather(config, user)
+        wanted = render_all(facts)
         if root is None:
             for file in wanted:
                 click.echo(f"# {file.path} (mode {file.mode:04o})\n{file.text}")
             return
         if os.geteuid() != 0:
             raise CannotPlace("These files must be root's: run this as root, or without --write to read them.")
+        if root.resolve() == Path("/"):
+            ensure_state_folder(facts.state, user)
         written = place(wanted, root, force)
     except (SettingsError, CannotRender, CannotPlace) as error:
         raise console.Failure(str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -42,6 +43,24 @@ def place(wanted: Sequence[SiteFile], root: Path, force: bool) -> list[Path]:
         for draft, _ in drafts:
             draft.unlink(missing_ok=True)
     return [target for _, target in drafts]
+
+
+def ensure_state_folder(folder: Path, user: str) -> None:
+    """The state folder is there and is that user's alone: units that may write nowhere else cannot make it."""
+    if folder.exists():
+        return
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise CannotPlace(
+            f"There is no user {user}: run `useradd --system --create-home --home-dir {folder.parent} {user}`, "
+            "or name another one with --user."
+        ) from None
+    for above in reversed([parent for parent in folder.parents if not parent.exists()]):
+        above.mkdir()
+        above.chmod(0o755)
+    folder.mkdir(mode=0o700)
+    os.chown(folder, account.pw_uid, account.pw_gid)
 
 
 def _under(root: Path, file: SiteFile) -> Path:
