@@ -22,11 +22,14 @@ from sampan_hub.settings.model import Tls
 
 @click.command()
 @click.option("--probe", "probe_as", metavar="USER", help="With Slurm: look at a node too, by a tiny job of this user.")
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(0, 600), default=0, metavar="SECONDS", help="Right after a start."
+)
 @click.pass_context
-def check(ctx: click.Context, probe_as: str | None) -> None:
+def check(ctx: click.Context, probe_as: str | None, wait_s: float) -> None:
     """List what is wrong here, each with its remedy; exit 1 if anything is."""
     count = 0
-    for trouble in find_troubles(ctx.obj, probe_as):
+    for trouble in find_troubles(ctx.obj, probe_as, wait_s):
         if trouble.is_mild:
             click.secho(f"warning: {trouble.text}\n   Remedy: {trouble.remedy}", fg="red")
             continue
@@ -36,7 +39,7 @@ def check(ctx: click.Context, probe_as: str | None) -> None:
     ctx.exit(1 if count else 0)
 
 
-def find_troubles(config_path: Path | None, probe_as: str | None = None) -> Iterator[Trouble]:
+def find_troubles(config_path: Path | None, probe_as: str | None = None, wait_s: float = 0) -> Iterator[Trouble]:
     """Everything found, as it is found. What depends on settings that cannot be read is left out."""
     findings, red = judge(config_path)
     yield from (_as_trouble(finding) for finding in findings)
@@ -56,6 +59,7 @@ def find_troubles(config_path: Path | None, probe_as: str | None = None) -> Iter
     yield from machine.check_environments(settings)
     yield from state.check_state_folder(site.paths)
     if state.is_ours_to_read(site.paths):
+        running.wait_until_served(site, wait_s)
         yield from _about_installation(site)
     yield from slurm.check_slurm(site, probe_as)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sampan_hub.cli.supervise.site import LOOPBACK, Site
 from sampan_hub.settings.keyfiles import KeyFileError, read_key
 
 CONNECT_TIMEOUT_S = 5.0
+POLL_S = 0.5
 
 
 def check_processes(site: Site) -> Iterator[Trouble]:
@@ -98,6 +100,19 @@ def check_answers(site: Site) -> Iterator[Trouble]:
             if trouble is not None:
                 remedy = f"see {where_logged(site, name)}; `sampan down`, then a fresh start, restarts it"
                 yield Trouble(trouble, remedy)
+
+
+def wait_until_served(site: Site, wait_s: float) -> None:
+    """Returns when all three answer, or when time is up."""
+    deadline_s = time.monotonic() + wait_s
+    while time.monotonic() < deadline_s and not _is_served(site):
+        time.sleep(POLL_S)
+
+
+def _is_served(site: Site) -> bool:
+    ports = read_ports(site.ports_file)
+    asked = (_proxy_trouble, _hub_trouble, _service_trouble)
+    return ports is not None and all(trouble(site, ports) is None for trouble in asked)
 
 
 def _proxy_trouble(site: Site, ports: Ports) -> str | None:

@@ -17,8 +17,8 @@ from sampan_hub.trust.front import front_files, jobs_authority_files
 
 IN_CLONE = Path(__file__).resolve().parents[4] / "jupyterhub_config.py"
 IN_WHEEL = Path(sys.prefix) / "share" / "sampan" / "jupyterhub_config.py"
-BY_ADDRESS = Path(__file__).with_name("by_address.cjs")
-"""What makes the proxy check notebooks' certificates for the address it connects to."""
+BY_JOB = Path(__file__).with_name("by_job.cjs")
+"""What makes the proxy ask for the certificate of a route's own job."""
 FOREIGN = ("JUPYTERHUB_", "JPY_", "CONFIGPROXY_", "SAMPAN_")
 """Variables of somebody else's hub (`sampan up` in a notebook's terminal) that ours must not take for its own."""
 
@@ -94,7 +94,7 @@ def _proxy_options(site: Site, ports: Ports) -> list[str]:
 
 
 def _node_options(site: Site) -> list[str]:
-    return [f"--require={BY_ADDRESS}"] if crosses_hosts(site.settings) else []
+    return [f"--require={BY_JOB}"] if crosses_hosts(site.settings) else []
 
 
 def _certificates(site: Site) -> tuple[Path, ...]:
