@@ -26,7 +26,7 @@ _GPU = re.compile(r"gpu(?::[^:,()]+)?:(\d+)")
 def make_arguments(partitions: Sequence[str]) -> tuple[str, ...]:
     """A line for each node and partition; all that can be seen where none is named."""
     named = (f"--partition={','.join(partitions)}",) if partitions else ()
-    return ("--noheader", "--all", "--Node", *named, f"--Format={','.join(_FIELDS)}")
+    return ("--noheader", "--Node", *(named or ("--all",)), f"--Format={','.join(_FIELDS)}")
 
 
 def parse_capacity(text: str, backend: str) -> tuple[Resources, Resources]:
