@@ -77,8 +77,11 @@ async def test_a_restarted_hub_finds_it_over_tls(site: CrossingSite) -> None:
         site.kill("hub")
         site.start("hub")
         await until(hub.is_ready, "the server is found again", 30)
+        (route,) = [target for target in await raw_targets(site, hub) if before["id"] in target]
+        assert route == f"https://{before['id']}@{before['address']['host']}:{before['address']['port']}"
         assert (await ready_notebook(hub))["id"] == before["id"]
         assert await hub.answers()
+        assert "Updating route" not in site.log("hub"), "it knows its own routes again"
 
 
 @pytest.mark.timeout(120)
@@ -96,14 +99,27 @@ async def test_nobody_else_gets_a_word_out_of_it(site: CrossingSite, tmp_path: P
     assert not await front.proves_job(*place, "aaaaaaaa.bbbbbbbbbbbbbbbb")
 
 
-async def test_the_proxy_asks_for_the_address_and_not_for_the_browsers_name(site: CrossingSite, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "job", "status"),
+    [
+        ({"ADDRESS"}, JOB, 200),
+        ({"ADDRESS"}, "aaaaaaaa.cccccccccccccccc", 503),
+        ({"ADDRESS"}, "", 503),
+        ({"localhost"}, JOB, 503),
+        ({"192.0.2.77"}, JOB, 503),
+    ],
+    ids=["its own job", "another job", "no job", "the browser's name", "another address"],
+)
+async def test_the_proxy_asks_for_the_job_of_the_route_at_its_address(
+    site: CrossingSite, tmp_path: Path, names: set[str], job: str, status: int
+) -> None:
     front = open_front(site.paths.tls, datetime.now(UTC))
-    for names, status in (({site.address}, 200), ({"localhost"}, 503), ({"192.0.2.77"}, 503)):
-        with serving(front.issue("a.b", names, datetime.now(UTC)), site.address, tmp_path) as port:
-            async with Hub(site) as hub:
-                await add_route(site, hub, f"https://{site.address}:{port}")
-                async with hub.session.get(f"{site.url}/probe/") as answer:
-                    assert answer.status == status, names
+    named = {site.address if name == "ADDRESS" else name for name in names}
+    with serving(front.issue(JOB, named, datetime.now(UTC)), site.address, tmp_path) as port:
+        async with Hub(site) as hub:
+            await add_route(site, hub, f"https://{job + '@' if job else ''}{site.address}:{port}")
+            async with hub.session.get(f"{site.url}/probe/") as answer:
+                assert answer.status == status
 
 
 def test_a_job_believes_its_own_installation_alone(site: CrossingSite, tmp_path: Path) -> None:
@@ -182,6 +198,14 @@ def serving(handed: Handed, host: str, folder: Path) -> Iterator[int]:
         finally:
             ended.set()
             thread.join()
+
+
+async def raw_targets(site: CrossingSite, hub: Hub) -> list[str]:
+    """Where the proxy's own routes lead."""
+    token = site._environment()["CONFIGPROXY_AUTH_TOKEN"]
+    url = f"http://127.0.0.1:{site.ports['proxy_api']}/api/routes"
+    async with hub.session.get(url, headers={"Authorization": f"token {token}"}) as answer:
+        return [route["target"] for route in (await answer.json()).values()]
 
 
 async def add_route(site: CrossingSite, hub: Hub, target: str) -> None:

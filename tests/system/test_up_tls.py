@@ -1,4 +1,4 @@
-"""`sampan up` with `tls: own`: browsers take its certificate once they know its authority; new names, new certificate."""
+"""`sampan up` with `tls: own`: browsers take its certificate once they know its authority; other names get another."""
 
 from __future__ import annotations
 

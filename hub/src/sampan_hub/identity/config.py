@@ -17,6 +17,7 @@ from sampan_hub.identity.feed import Feed
 from sampan_hub.identity.form import TEMPLATES
 from sampan_hub.identity.logins import apply_login
 from sampan_hub.identity.logs import log_request_without_query
+from sampan_hub.identity.routes import JobProxy
 from sampan_hub.identity.spawner import JobSpawner
 from sampan_hub.jobs.keys import make_credential
 from sampan_hub.settings.address import bind_endpoint, parse_url, public_url
@@ -93,7 +94,7 @@ def _apply_addresses(c: Config, settings: Settings, paths: StatePaths, ports: Po
     if entry is not None:
         c.JupyterHub.ssl_cert, c.JupyterHub.ssl_key = str(entry.certificate), str(entry.key)
     c.JupyterHub.trusted_downstream_ips = list(settings.behind_proxy)
-    c.JupyterHub.proxy_class = "configurable-http-proxy"
+    c.JupyterHub.proxy_class = JobProxy
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{ports.proxy_api}"
     c.ConfigurableHTTPProxy.auth_token = read_key(paths.key("proxy-token")).decode()

@@ -69,6 +69,11 @@ class FollowingSpawner(Spawner):
         return feed
 
     @property
+    def job_id(self) -> str | None:
+        """Its job; None while none is known."""
+        return self._job_id
+
+    @property
     def follows(self) -> Follow | None:
         """Which job this is about; None while nothing was asked for."""
         if self._job_id is None and self._batch is None:

@@ -147,7 +147,7 @@ class LastingSpawner(FollowingSpawner):
     @property
     def _tls_context(self) -> ssl.SSLContext | None:
         """How to look at a server on another machine: as one of those whom it lets in. One for the hub process."""
-        if self.server.proto != "https":
+        if self.server.proto != "https" or self.make_tls_context is None:
             return None
         shared = self.user.settings
         if "sampan_tls_context" not in shared:

@@ -1,0 +1,43 @@
+"""Routes to servers on other machines name the job, whose certificate the proxy then asks for (`by_job.cjs`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyterhub.proxy import ConfigurableHTTPProxy
+
+BEGINNING = "https://"
+
+
+class JobProxy(ConfigurableHTTPProxy):
+    """JupyterHub's own, for which the same routes have targets without a job's name."""
+
+    async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
+        await super().add_route(routespec, name_job(target, self._job_of(data or {})), data)
+
+    def _reformat_routespec(self, routespec: str, chp_data: dict[str, Any]) -> dict[str, Any]:
+        """A target that names another job than the server's stays as it is: JupyterHub then puts it right."""
+        route: dict[str, Any] = super()._reformat_routespec(routespec, chp_data)
+        route["target"] = unname_job(route["target"], self._job_of(route["data"]))
+        return route
+
+    def _job_of(self, data: dict[str, Any]) -> str | None:
+        """The job behind a server's route; None for other routes, and for a server that is gone."""
+        if "user" not in data or data["user"] not in self.app.users:
+            return None
+        spawner = self.app.users[data["user"]].spawners.get(data.get("server_name", ""))
+        job: str | None = getattr(spawner, "job_id", None)
+        return job
+
+
+def name_job(target: str, job: str | None) -> str:
+    """The target with the job's name, if it is reached over TLS."""
+    if job is None or not target.startswith(BEGINNING):
+        return target
+    return f"{BEGINNING}{job}@{target.removeprefix(BEGINNING)}"
+
+
+def unname_job(target: str, job: str | None) -> str:
+    """The inverse of `name_job` for this job; a target that names another stays."""
+    own = f"{BEGINNING}{job}@"
+    return BEGINNING + target.removeprefix(own) if job is not None and target.startswith(own) else target
