@@ -28,6 +28,15 @@ def test_without_a_network_it_is_the_way_to_the_service() -> None:
         network.choose_address(None, "https://nowhere.invalid/services/sampan")
 
 
+def test_an_address_of_a_family_that_is_not_here_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("2001:db8::1", 9, 0, 0)),
+        (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 9)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert network.address_toward("hub.example") == "127.0.0.1"
+
+
 @given(st.integers(1024, 65535), st.integers(0, 200))
 def test_every_port_of_the_range_is_tried_once(first: int, more: int) -> None:
     ports = (first, min(first + more, 65535))

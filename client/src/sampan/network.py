@@ -51,13 +51,18 @@ def address_in(network: str) -> str:
 
 def address_toward(host: str) -> str:
     """The address from which this machine reaches `host`. Raises SampanError where it does not."""
+    failure: OSError | None = None
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(host, _ANY_PORT, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.connect(target)
-            return str(probe.getsockname()[0])
+        for family, kind, protocol, _, target in socket.getaddrinfo(host, _ANY_PORT, type=socket.SOCK_DGRAM):
+            try:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.connect(target)
+                    return str(probe.getsockname()[0])
+            except OSError as error:  # an address of a family that this machine does not have
+                failure = failure or error
     except OSError as error:
-        raise SampanError(f"{socket.gethostname()} finds no way to {host}: {error}") from error
+        failure = error
+    raise SampanError(f"{socket.gethostname()} finds no way to {host}: {failure}") from failure
 
 
 def ports_in(ports: Ports | None) -> Iterator[int]:
