@@ -28,9 +28,9 @@ def test_without_a_network_it_is_the_way_to_the_service() -> None:
         network.choose_address(None, "https://nowhere.invalid/services/sampan")
 
 
-def test_an_address_of_a_family_that_is_not_here_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_without_a_way_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [
-        (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("2001:db8::1", 9, 0, 0)),
+        (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("255.255.255.255", 9)),
         (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 9)),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
