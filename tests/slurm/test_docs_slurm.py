@@ -13,6 +13,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,10 @@ from pathlib import Path
 
 import pytest
 
+from sampan_hub.settings.defaults import complete
+from sampan_hub.settings.load import load_settings
+from sampan_hub.settings.machine import detect_machine
+from sampan_hub.settings.policy import refusals
 from tests.support.installation import wait_until
 from tests.testbeds.slurm.cluster import Cluster, running_cluster
 from tests.testbeds.slurm.profile import HUB, JOB_PORTS, NETWORK
@@ -187,6 +192,14 @@ class HubHost:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+def test_every_settings_file_of_the_page(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sampan.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SAMPAN_CONFIG", raising=False)
+    assert refusals(complete(load_settings(), detect_machine())) == []
 
 
 @pytest.fixture(scope="module")
