@@ -76,7 +76,7 @@ class Watch:
         try:
             async with asyncio.timeout(OBSERVE_TIMEOUT_S):
                 listing = await self.backend.observe(self._expected)
-                capacity = await self.backend.capacity()
+                capacity = await self._ask_capacity()
         except Exception:  # whatever a backend raises, the others and the next look go on
             self.failures += 1
             if self._failing_since is None:
@@ -92,6 +92,12 @@ class Watch:
             self._failing_since = None
             self.last_good_at = listing.finished_at
         self._on_look()
+
+    async def _ask_capacity(self) -> Capacity:
+        """What the plan needs of it: of a backend with a queue of its own only that it has one, asked once."""
+        if self._capacity is not None and self._capacity.queues:
+            return self._capacity
+        return await self.backend.capacity()
 
     def count_failure(self) -> None:
         """A call other than a listing failed."""
