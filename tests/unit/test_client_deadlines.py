@@ -10,26 +10,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.host.deadlines import Drain, Replace, Timed, plan_drains, read_times
+from sampan.host.going import Going
 
 HOUR = 3600.0
-ALICE = Timed("calc-0", begun_s=0, end_s=8 * HOUR, drain_s=60)
-BOB = replace(ALICE, name="calc-1")
+FIRST = Timed("calc-0", begun_s=0, end_s=8 * HOUR, drain_s=60)
+SECOND = replace(FIRST, name="calc-1")
 
 
 def test_nothing_is_done_while_there_is_time() -> None:
-    assert plan_drains(7 * HOUR, [ALICE, BOB]) == []
+    assert plan_drains(7 * HOUR, [FIRST, SECOND]) == []
 
 
 def test_a_worker_is_replaced_first_and_goes_when_its_replacement_is_there() -> None:
     now_s = 8 * HOUR - 10 - 2 * (60 + 10) - 300
-    assert plan_drains(now_s, [ALICE, BOB]) == [Replace("calc-0")]
-    leaving = replace(ALICE, leaving=True)
-    assert plan_drains(now_s, [leaving, BOB]) == []
-    assert plan_drains(now_s, [replace(leaving, covered=True), BOB]) == [Drain("calc-0", 8 * HOUR - 10)]
+    assert plan_drains(now_s, [FIRST, SECOND]) == [Replace("calc-0")]
+    leaving = replace(FIRST, leaving=True)
+    assert plan_drains(now_s, [leaving, SECOND]) == []
+    assert plan_drains(now_s, [replace(leaving, covered=True), SECOND]) == [Drain("calc-0", 8 * HOUR - 10)]
 
 
 def test_without_a_replacement_it_goes_when_its_turn_comes() -> None:
-    workers = [replace(ALICE, leaving=True), replace(BOB, leaving=True)]
+    workers = [replace(FIRST, leaving=True), replace(SECOND, leaving=True)]
     turn_s = 8 * HOUR - 10 - 2 * (60 + 10)
     assert plan_drains(turn_s - 1, workers) == []
     assert plan_drains(turn_s, workers) == [Drain("calc-0", 8 * HOUR - 10)]
@@ -51,6 +52,72 @@ def test_times_are_read_from_the_feed() -> None:
     begun_s, end_s = read_times({**job, "deadline": "2026-05-04T18:00:00Z"}) or (0, 0)
     assert end_s - begun_s == 8 * HOUR
     assert read_times({**job, "deadline": "2026-05-04T18:00:00Z", "state": "ended"}) is None
+
+
+class PretendedCluster:
+    """What `Going` sees of a cluster: names of workers, all of one size, those in `observed` there already."""
+
+    def __init__(self, wanted: int, names: str, observed: str) -> None:
+        self.wanted = {"": wanted}
+        self.caps: dict[str, int] = {}
+        self.worker_spec = dict.fromkeys(names.split())
+        self.observed = set(observed.split())
+        self.settled = 0
+
+    def size_of(self, name: str) -> str:
+        assert name in self.worker_spec
+        return ""
+
+    async def settle(self) -> None:
+        """Asked for what is missing."""
+
+    def spawn(self, coroutine: Any) -> None:
+        self.settled += 1
+        coroutine.close()
+
+
+def make_going(cluster: PretendedCluster, *leaving: str) -> Going:
+    pretended: Any = cluster
+    going = Going(pretended)
+    going.replace(leaving)
+    return going
+
+
+def test_one_replacement_lets_one_worker_go() -> None:
+    cluster = PretendedCluster(2, "a b new", observed="a b")
+    going = make_going(cluster, "a", "b")
+    assert cluster.settled == 1, "others were asked for"
+    assert not going.is_covered("a"), "the new one is on its way"
+    cluster.observed.add("new")
+    assert going.is_covered("a")
+    assert going.is_covered("b")
+    going.let_go(["a"])
+    assert not going.is_covered("b"), "the new one is there in place of the first"
+
+
+def test_who_cannot_be_replaced_before_may_go_but_only_one() -> None:
+    cluster = PretendedCluster(2, "a b", observed="a b")
+    cluster.caps[""] = 2
+    going = make_going(cluster, "a", "b")
+    assert not cluster.caps, "what was refused before is asked for again"
+    cluster.caps[""] = 0
+    assert going.is_covered("a")
+    going.let_go(["a"])
+    assert not going.is_covered("b")
+
+
+def test_with_fewer_wanted_nobody_waits_for_a_replacement() -> None:
+    cluster = PretendedCluster(1, "a b", observed="a b")
+    assert make_going(cluster, "a").is_covered("a")
+
+
+def test_who_got_more_time_counts_again() -> None:
+    cluster = PretendedCluster(2, "a b", observed="a b")
+    going = make_going(cluster, "a")
+    going.keep_leaving(["a", "b"])
+    assert (going.names, cluster.settled) == ({"a"}, 1)
+    going.keep_leaving(["b"])
+    assert (going.names, cluster.settled) == (set(), 2)
 
 
 @dataclass

@@ -63,6 +63,23 @@ def test_an_sqlite_file_is_private_and_copied_before_an_upgrade(tmp_path: Path) 
         assert connection.execute("SELECT id FROM jobs").fetchall() == [(job.id,)]
 
 
+def test_an_upgrade_copies_first_and_keeps_every_job(tmp_path: Path) -> None:
+    path = tmp_path / "sampan.sqlite"
+    store = open_store(f"sqlite:///{path}")
+    job = submit_one(store, make_draft())
+    store.close()
+    with closing(sqlite3.connect(path)) as connection, connection:  # as the version before wrote it
+        connection.execute("ALTER TABLE jobs DROP COLUMN deadline")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    store = open_store(f"sqlite:///{path}")
+    assert store.job(job.id) == job
+    store.close()
+    copy = tmp_path / "sampan.sqlite.before-0001"
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT id FROM jobs").fetchall() == [(job.id,)]
+
+
 def test_the_copy_is_whole_and_private(tmp_path: Path) -> None:
     from sampan_hub.jobs.store.migrate import _copy
 
