@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sampan_hub.backends.base import JobSpec
 from sampan_hub.backends.slurm import SlurmBackend
 from sampan_hub.backends.slurm.acting import Acting
-from sampan_hub.jobs.keys import make_instance_id
+from sampan_hub.backends.slurm.names import parse_job_name
+from sampan_hub.jobs.keys import make_instance_id, make_job_id, sign
 from sampan_hub.jobs.model import Resources
 from sampan_hub.settings.model import Environment
 from sampan_hub.settings.slurm import SlurmBackend as Settings
@@ -70,9 +74,39 @@ class SlurmRig:
 
     def spec(self, resources: Resources = SMALL, **options: Any) -> JobSpec:
         """A job of alice's that runs until it is stopped or `let_end`."""
-        script = 'echo up; until read code < "$HOME/exits/$SAMPAN_JOB" 2>/dev/null; do sleep 0.05; done; exit $code'
+        script = 'echo up; until read code 2>/dev/null < "$HOME/exits/$SAMPAN_JOB"; do sleep 0.05; done; exit $code'
         options = {"argv": ("sh", "-c", script), "owner": "alice", "uid": ALICE.uid, "folder": "~", **options}
         return make_spec(self.instance, resources=resources, **options)
+
+    def batch(self, count: int, resources: Resources = SMALL) -> list[JobSpec]:
+        """That many jobs of alice's, asked for together."""
+        first = self.spec(resources)
+        specs = [first]
+        for index in range(1, count):
+            job_id = make_job_id(self.instance, first.identity.batch, index)
+            identity = replace(first.identity, job_id=job_id, index=index, name=f"w-{index}")
+            specs.append(replace(first, identity=sign(SIGNING_KEY, identity)))
+        return specs
+
+    def slurm_job(self, job_id: str) -> int:
+        """The number of the job in Slurm, by its name."""
+        names = self.slurm.ask("squeue", "-h", "-a", "-t", "all", "-o", "%A|%j").split()
+        (found,) = [line for line in names if self._is_of(line.split("|")[1], job_id)]
+        return int(found.split("|")[0])
+
+    @staticmethod
+    def _is_of(name: str, job_id: str) -> bool:
+        read = parse_job_name(name)
+        return read is not None and read.job_id(None) == job_id
+
+    async def until_purged(self, job_id: str) -> None:
+        """Until the controller shows the job no more, in no state."""
+        deadline = time.monotonic() + 90
+        while any(
+            self._is_of(name, job_id) for name in self.slurm.ask("squeue", "-h", "-a", "-t", "all", "-o", "%j").split()
+        ):
+            assert time.monotonic() < deadline, "the controller does not forget it"
+            await asyncio.sleep(0.5)
 
     def let_end(self, job_id: str, code: int) -> None:
         part = self._exits / f"{job_id}.part"
