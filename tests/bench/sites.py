@@ -36,6 +36,8 @@ def installation(folder: Path, *, forked: bool) -> Iterator[Installation]:
     try:
         site.start()
         site.run("user", "add", NAME)
+        if forked and CAN_FORK:
+            site.wait_for_fork_servers()
         yield site
     finally:
         site.stop()

@@ -28,7 +28,7 @@ from yarl import URL
 from sampan_hub.settings.keyfiles import read_key
 from sampan_hub.settings.paths import StatePaths
 from tests.judge.processes import processes_with_key
-from tests.support.installation import Installation, wait_until
+from tests.support.installation import Installation
 from tests.support.kernels import Kernel
 
 MIB = 2**20
@@ -36,7 +36,6 @@ NOTEBOOK_MIB, WORKER_MIB = 352, 160
 """What a server with one kernel and a cluster's host, and a worker with one small task, are given."""
 COURSE, LESSON = "course", "lesson.ipynb"
 END_S_PER_STUDENT = 5
-FORK_SERVERS = 2
 LAST_WORDS = 600
 CELL = """
 import time
@@ -72,18 +71,13 @@ def running_class(folder: Path, size: int) -> Iterator[Classroom]:
     site = Installation(folder / "site", SETTINGS.format(notebook=NOTEBOOK_MIB, worker=WORKER_MIB, memory=memory))
     try:
         site.start()
-        wait_until(lambda: _ready_fork_servers(site) == FORK_SERVERS, 120, "fork servers have imported everything")
+        site.wait_for_fork_servers()
         yield Classroom(site, make_course(folder), enrol(site, size + 1))
     finally:
         try:
             site.stop(timeout_s=60 + END_S_PER_STUDENT * size)
         finally:
             end_what_is_left(site)
-
-
-def _ready_fork_servers(site: Installation) -> int:
-    """A class begins minutes after the teacher typed `sampan up`, not in the seconds in which these import."""
-    return len(re.findall("fork server [0-9]+ is ready", (site.state / "log" / "service.log").read_text()))
 
 
 def end_what_is_left(site: Installation) -> None:

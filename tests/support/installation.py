@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -99,6 +100,12 @@ class Installation:
             check=check,
             timeout=timeout_s,
         )
+
+    def wait_for_fork_servers(self, count: int = 2, timeout_s: float = 120) -> None:
+        """Until those for notebooks and workers have imported everything: people come minutes after `sampan up`."""
+        log = self.state / "log" / "service.log"
+        ready = re.compile("fork server [0-9]+ is ready")
+        wait_until(lambda: len(ready.findall(log.read_text())) >= count, timeout_s, f"{count} fork servers are ready")
 
     def token(self, name: str) -> str:
         return self.run("token", name).stdout.strip()
