@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sampan_hub.settings.findings import SettingsError
 from sampan_hub.settings.load import find_settings_file, load_settings, parse_settings
-from sampan_hub.settings.model import ClassLogin, FakeBackend, LocalBackend, Settings
+from sampan_hub.settings.model import ClassLogin, FakeBackend, LocalBackend, Settings, Tls
 from sampan_hub.settings.units import SecretText
 
 
@@ -131,14 +131,27 @@ def test_relative_paths_start_at_the_file() -> None:
     settings = parse(
         """\
         state_dir: state
-        tls: {certificate: c.pem, key: /etc/k.pem}
+        tls: {certificate: c.pem, key: /etc/k.pem, ca: ca.pem}
         environments: {default: {prefix: ../user}}
         """
     )
     assert settings.state_dir == Path("/site/state")
-    assert settings.tls is not None
-    assert (settings.tls.certificate, settings.tls.key) == (Path("/site/c.pem"), Path("/etc/k.pem"))
+    assert settings.tls == Tls(certificate=Path("/site/c.pem"), key=Path("/etc/k.pem"), ca=Path("/site/ca.pem"))
     assert settings.environments["default"].prefix == Path("/site/../user")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tls: owm", "s.yaml:1:6 tls – expected 'own', got 'owm', did you mean 'own'?"),
+        ("tls: {certificate: c}", "s.yaml:1:6 tls.key – missing"),
+    ],
+)
+def test_tls_is_own_or_files(text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(text.encode(), "s.yaml", Path("/site"), {})
+    assert str(caught.value) == said
+    assert parse("tls: own").tls == "own"
 
 
 def test_a_backend_is_local_unless_it_says_otherwise() -> None:
