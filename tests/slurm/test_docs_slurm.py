@@ -59,7 +59,7 @@ backends:
 """
 SYSTEMCTL = """#!/usr/bin/python3
 # Starts and ends what the units say. Stands in for systemd: `enable --now sampan.target`, `restart UNIT…`.
-import configparser, os, pathlib, pwd, signal, subprocess, sys
+import configparser, os, pathlib, pwd, resource, signal, subprocess, sys
 
 def read(name):
     unit = configparser.RawConfigParser(strict=False)
@@ -72,10 +72,12 @@ def start(name):
     account = pwd.getpwnam(service["User"])
     log = open(f"/var/log/{name}.log", "ab")
     variable, _, value = service["Environment"].partition("=")
+    files = int(service["LimitNOFILE"])
     process = subprocess.Popen(
         service["ExecStart"].split(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
         env={"PATH": "/usr/sbin:/usr/bin", "HOME": account.pw_dir, variable: value},
         user=account.pw_uid, group=account.pw_gid, extra_groups=(), start_new_session=True, umask=0o077,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
     )
     pathlib.Path(f"/run/{name}.pid").write_text(str(process.pid))
 
@@ -163,14 +165,18 @@ class HubHost:
 
     @contextmanager
     def _computer_shown(self) -> Iterator[None]:
-        shown = [Path.home(), *(Path("/etc", name) for name in ("resolv.conf", "nsswitch.conf", "hosts"))]
-        for path in shown:
-            self.machine.bind(path, "/root" if path == Path.home() else str(path))
+        files = [Path("/etc", name) for name in ("resolv.conf", "nsswitch.conf", "hosts")]
+        own = {path: self.machine.root / path.relative_to("/") for path in files}
+        before = {path: target.read_text() for path, target in own.items()}
+        self.machine.bind(Path.home(), "/root")
         try:
+            for path, target in own.items():
+                target.write_text(path.read_text())
             yield
         finally:
-            for path in reversed(shown):
-                self.machine.unbind("/root" if path == Path.home() else str(path))
+            self.machine.unbind("/root")
+            for path, target in own.items():
+                target.write_text(before[path])
 
     def logs(self) -> str:
         files = [self.machine.root / f"var/log/sampan-{name}.service.log" for name in SERVICES]

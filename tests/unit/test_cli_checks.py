@@ -257,6 +257,14 @@ def test_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "limits.conf" in trouble.remedy
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert list(machine.check_open_files(Settings(profile="site"))) == []
+    of_process = {7: (resource.RLIM_INFINITY, resource.RLIM_INFINITY), 8: (65536, 65536), 9: (512, 512)}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
+    monkeypatch.setattr(resource, "prlimit", lambda pid, _: of_process[pid])
+    assert list(machine.check_open_files(Settings(profile="site"), [7, 8])) == [], (
+        "a terminal's own limits are not asked"
+    )
+    (trouble,) = machine.check_open_files(Settings(profile="site"), [7, 8, 9])
+    assert "only 512 files" in trouble.text
 
 
 def test_an_environment_without_the_client(tmp_path: Path) -> None:

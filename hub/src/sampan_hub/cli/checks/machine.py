@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sampan_hub.cli.checks.trouble import Trouble
@@ -24,9 +25,13 @@ for name in sys.argv[1:]:
 """
 
 
-def check_open_files(settings: Settings) -> Iterator[Trouble]:
-    """Enough open files for the proxy's connections and the service's databases."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def check_open_files(settings: Settings, running: Collection[int] = ()) -> Iterator[Trouble]:
+    """Enough open files for the proxy's connections and the service's databases.
+
+    Of those that run (pids) the least counts: who keeps them gives them other limits than a terminal has.
+    """
+    limits = [limit for pid in running if (limit := _open_files_of(pid)) is not None]
+    soft, hard = min(limits or [resource.getrlimit(resource.RLIMIT_NOFILE)], key=_size_of)
     least = LEAST_OPEN_FILES[settings.profile]
     if soft != resource.RLIM_INFINITY and soft < least:
         able = hard == resource.RLIM_INFINITY or hard >= least
@@ -34,6 +39,17 @@ def check_open_files(settings: Settings) -> Iterator[Trouble]:
             f"run `ulimit -n {least}` before `sampan up`" if able else "raise `nofile` in /etc/security/limits.conf"
         )
         yield Trouble(f"only {soft} files may be open at once; {least} are needed", remedy)
+
+
+def _open_files_of(pid: int) -> tuple[int, int] | None:
+    try:
+        return resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _size_of(limit: tuple[int, int]) -> float:
+    return math.inf if limit[0] == resource.RLIM_INFINITY else limit[0]
 
 
 def check_environments(settings: Settings) -> Iterator[Trouble]:

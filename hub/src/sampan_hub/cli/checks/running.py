@@ -39,6 +39,12 @@ def check_processes(site: Site) -> Iterator[Trouble]:
         yield Trouble("`sampan up` does not run: what ends now is not started again", remedy)
 
 
+def find_pids(site: Site) -> list[int]:
+    """Of those of the three that run."""
+    records = (read_alive(record_path(site.paths.run, name)) for name in NAMES)
+    return [record.pid for record in records if record is not None]
+
+
 def where_logged(site: Site, name: str) -> str:
     """Where a process writes: `sampan run` leaves that to who keeps it."""
     record = read_record(record_path(site.paths.run, name))

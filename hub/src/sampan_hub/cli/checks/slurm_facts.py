@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sampan_hub
 from sampan_hub.privilege.errors import RunAsError
 from sampan_hub.privilege.policy import POLICY_FILE, Policy, find_untrusted, load_policy
 from sampan_hub.privilege.requests import VERBS
@@ -140,7 +141,7 @@ def _collect_privilege(
         policy: Policy | str = load_policy(policy_file)
     except RunAsError as error:
         policy = error.text
-    return run_as, find_untrusted(str(run_as)), refused, policy
+    return run_as, find_untrusted([str(run_as), sys.executable, sampan_hub.__file__]), refused, policy
 
 
 def parse_config(text: str) -> dict[str, str]:
