@@ -147,7 +147,7 @@ async def test_without_slurmdbd_ends_are_still_ends(rig: SlurmRig) -> None:
     assert seen.reason.code == "finished"
     listing = await rig.backend.observe(expect([rig.spec()]))
     assert listing.complete_history
-    assert any("accounting" in leftover for leftover in listing.leftovers)
+    assert any("ccounting" in trouble for trouble in listing.troubles)
 
 
 async def test_a_restarted_controller_shows_the_same_jobs(rig: SlurmRig) -> None:
@@ -177,7 +177,7 @@ async def test_a_forged_comment_is_nobodys_job(rig: SlurmRig) -> None:
         ("alice", True),
         ("bob", False),
     ]
-    assert any(spec.job_id in leftover for leftover in listing.leftovers)
+    assert any(spec.job_id in trouble for trouble in listing.troubles)
     await rig.backend.cancel([spec.job_id])
     deadline = time.monotonic() + 20
     while (left := rig.slurm.ask("squeue", "-h", "-a", "-t", "R,PD", "-o", "%u").split()) != ["bob"]:

@@ -72,8 +72,8 @@ def test_a_record_of_another_run_tells_nothing_of_this_one() -> None:
         ((record_line("9_[3-7]", "PENDING", raw="9", started=False),), None),
         ((record_line("9_[3-7]", "CANCELLED by 4001", raw="9", started=False),), Phase.ENDED),
         ((record_line("9_[4-7]", "CANCELLED by 4001", raw="9", started=False),), None),
-        # a run that lives is believed before one that ended
-        ((record_line("8_3", "CANCELLED", raw="8"), record_line("9_3", "RUNNING", raw="12")), Phase.RUNNING),
+        # a copy that somebody made of it has ended
+        ((record_line("8_3", "CANCELLED", raw="8"),), None),
         # others of the array prove nothing by themselves: accounting lags
         ((record_line("9_4", "COMPLETED", raw="13"), record_line("9_2", "RUNNING", raw="11")), None),
         # the array's number went to its last task: nothing of it waits any more, and this task never began
@@ -86,14 +86,21 @@ def test_what_is_absent_ends_by_evidence_only(lines: tuple[str, ...], phase: Pha
     assert (seen and seen.phase) == phase
 
 
+def test_of_several_records_a_living_one_is_believed() -> None:
+    both = records(record_line("8_3", "CANCELLED", raw="8"), record_line("9_3", "RUNNING", raw="12"))
+    seen = judge_absent(absent(3, base=None), both, frozenset(), LATER)
+    assert seen is not None
+    assert seen.phase is Phase.RUNNING
+
+
 def test_a_task_struck_off_a_waiting_array_has_ended() -> None:
     """The controller shows the array's number, so all that waits of it, and this task is not among it."""
     waiting = records(record_line("9_[3-7]", "PENDING", raw="9", started=False))
-    struck = judge_absent(absent(3), waiting, {"9"}, LATER)
+    struck = judge_absent(absent(3), waiting, {(BATCH, "9")}, LATER)
     assert struck is not None
     assert (struck.phase, struck.owner, struck.reason and struck.reason.code) == (Phase.ENDED, "alice", "cancelled")
-    assert judge_absent(absent(3, base=None), waiting, {"9"}, LATER) is None
-    assert judge_absent(absent(3, base=8), waiting, {"9"}, LATER) is None
+    assert judge_absent(absent(3, base=None), waiting, {(BATCH, "9")}, LATER) is None
+    assert judge_absent(absent(3, base=8), waiting, {(BATCH, "9")}, LATER) is None
 
 
 @pytest.mark.parametrize(
@@ -170,10 +177,10 @@ async def test_an_answer_is_kept_between_two_questions(journal: Journal) -> None
 async def test_without_an_answer_ends_are_told_late_and_absence_never(journal: Journal) -> None:
     commands = Answers(sacct=BackendError("sacct failed"))
     ends = Ends("slurm", commands, journal, INSTANCE)
-    first = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({"9"}), LATER, BLOCK)
+    first = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({(BATCH, "9")}), LATER, BLOCK)
     assert (first.ended, [seen.phase for seen in first.others]) == ([], [Phase.UNKNOWN])
     assert first.trouble == "sacct failed"
-    late = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({"9"}), LATER + HOLD, BLOCK)
+    late = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({(BATCH, "9")}), LATER + HOLD, BLOCK)
     assert [seen.job_id for _, seen in late.ended] == [NAME.job_id(None)]
 
 

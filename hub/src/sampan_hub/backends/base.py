@@ -150,6 +150,8 @@ class Listing:
     complete_history: bool
     leftovers: tuple[str, ...] = ()
     """Whatever else of ours was found there (folders, orphan process groups), in words, for `sampan check`."""
+    troubles: tuple[str, ...] = ()
+    """What an administrator should know of this look although it succeeded: sentences."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,12 @@ from sampan_hub.backends.slurm.acting import CALL_LIMIT_S, Acting, ActingRefused
 from sampan_hub.backends.slurm.commands import Commands
 from sampan_hub.backends.slurm.configuration import Configuration, read_configuration
 from sampan_hub.backends.slurm.ends import Ends, Found
-from sampan_hub.backends.slurm.journal import Entry, Journal
+from sampan_hub.backends.slurm.journal import Journal
+from sampan_hub.backends.slurm.known import Known
 from sampan_hub.backends.slurm.listing import Row
-from sampan_hub.backends.slurm.names import log_file, make_prefix, make_stage, parse_slurm_id
+from sampan_hub.backends.slurm.names import log_file, make_prefix
 from sampan_hub.backends.slurm.placement import partitions
-from sampan_hub.backends.slurm.sighting import Reader, Sighting, find_doubles, observe
+from sampan_hub.backends.slurm.sighting import Reader, Sighting, observe
 from sampan_hub.backends.slurm.submitting import Submitter
 from sampan_hub.jobs.keys import instance_of
 from sampan_hub.settings.model import Environment
@@ -86,17 +87,17 @@ class SlurmBackend:
         own_name = pwd.getpwuid(os.getuid()).pw_name if is_one else None
         self._commands = Commands(name, settings.commands)
         self._journal = Journal(journal)
-        self._reader = Reader(instance, signing_key, os.getuid() if is_one else None)
+        self._known = Known(Reader(instance, signing_key, os.getuid() if is_one else None), self._journal)
         self._ends = Ends(name, self._commands, self._journal, instance)
         self._submitter = Submitter(settings, acting, self._journal, environments, signing_key, own_name)
         self._configuration: Configuration | None = None
-        self._sightings: Mapping[str, Sequence[Sighting]] = {}
-        self._cancelled: set[str] = set()
-        self._forgotten: set[str] = set()
-        self._capacity: tuple[float, Capacity] | None = None
-        self._is_capacity_stale = True
-        self.unlisted_states = 0
+        self._capacity: tuple[float, int, Capacity] | None = None
+        self._calls = 0
+
+    @property
+    def unlisted_states(self) -> int:
         """How often a state was seen that the table of states does not have."""
+        return self._known.unlisted_states
 
     def close(self) -> None:
         self._journal.close()
@@ -104,7 +105,7 @@ class SlurmBackend:
     async def submit(self, batch: Sequence[JobSpec]) -> Submitted:
         """As few calls of sbatch as possible, each as its person; see the contract."""
         configuration = await self._configured()
-        self._is_capacity_stale = True
+        self._calls += 1
         outcome = await self._submitter.submit(batch, configuration.block, BEGIN_CALLS_S)
         if not outcome.doubted:
             return Submitted(frozenset(outcome.accepted), outcome.refused)
@@ -114,63 +115,41 @@ class SlurmBackend:
     async def cancel(self, job_ids: Sequence[str]) -> None:
         """One call for each person whose jobs are among them; see the contract."""
         ours = [job_id for job_id in job_ids if instance_of(job_id) == self._instance]
-        if any(not self._is_known(job_id) for job_id in ours):
+        if not all(self._known.is_known(job_id) for job_id in ours):
             await self._look()
-        targets: dict[str, list[str]] = defaultdict(list)
+        targets: dict[str, dict[str, None]] = defaultdict(dict)
         for job_id in ours:
-            for user, slurm_id in self._targets(job_id):
-                targets[user].append(slurm_id)
-        self._cancelled.update(ours)
-        self._is_capacity_stale = True
+            for user, slurm_id in self._known.targets(job_id):
+                targets[user][slurm_id] = None
+        self._known.cancelled.update(ours)
+        self._calls += 1
         prefix = make_prefix(self._instance)
-        calls = (self._acting.cancel(user, list(dict.fromkeys(ids)), prefix) for user, ids in targets.items())
+        calls = (self._acting.cancel(user, list(ids), prefix) for user, ids in targets.items())
         for failure in await asyncio.gather(*calls, return_exceptions=True):
             if isinstance(failure, BaseException):
                 raise failure
-
-    def _is_known(self, job_id: str) -> bool:
-        entry = self._journal.find(job_id)
-        return (
-            job_id in self._sightings
-            or self._journal.has_ended(job_id)
-            or (entry is not None and entry.base is not None)
-        )
-
-    def _targets(self, job_id: str) -> list[tuple[str, str]]:
-        """Every Slurm job that is this job beyond doubt: signed, or the very one that was put into the queue."""
-        entry = self._journal.find(job_id)
-        own = entry.slurm_id if entry is not None else None
-        found = [
-            (sighting.row.user, sighting.row.slurm_id)
-            for sighting in self._sightings.get(job_id, ())
-            if sighting.phase is not Phase.ENDED
-            and (sighting.identity is not None or (entry is not None and entry.user == sighting.row.user))
-        ]
-        if own is not None and entry is not None and not self._journal.has_ended(job_id):
-            found.append((entry.user, own))
-        return found
 
     async def observe(self, expected: Collection[Expected] = ()) -> Listing:
         """One `squeue` for everything, and one `sacct` for what it does not tell; see the contract."""
         begun_at = datetime.now(UTC)
         configuration = await self._configured()
         rows = await self._rows()
-        sightings, strange = self._read(rows)
+        sightings, troubles = self._known.read(rows)
         now = datetime.now(UTC)
         jobs = self._living(sightings, rows, now)
-        found = await self._find_ends(sightings, rows, expected, configuration, now)
+        found = await self._find_ends(sightings, expected, configuration, now)
         self._journal.note_end(found.ended)
         jobs += found.others
         jobs += self._journal.ends()
         if found.trouble is not None:
-            strange = [*strange, f"accounting could not be asked how jobs ended: {found.trouble}"]
+            troubles = [*troubles, f"Accounting could not be asked how jobs ended: {found.trouble}."]
         return Listing(
             backend=self.name,
             begun_at=begun_at,
             finished_at=datetime.now(UTC),
             jobs=tuple(jobs),
             complete_history=configuration.has_accounting,
-            leftovers=tuple(strange),
+            troubles=tuple(troubles),
         )
 
     def _living(self, sightings: Sequence[Sighting], rows: Sequence[Row], now: datetime) -> list[Observed]:
@@ -184,26 +163,19 @@ class SlurmBackend:
     async def _find_ends(
         self,
         sightings: Sequence[Sighting],
-        rows: Sequence[Row],
         expected: Collection[Expected],
         configuration: Configuration,
         now: datetime,
     ) -> Found:
-        over = [
-            sighting
-            for sighting in sightings
-            if sighting.phase is Phase.ENDED
-            and sighting.job_id not in self._forgotten
-            and self._journal.end_of(sighting.job_id, sighting.row.raw_id) is None
-        ]
-        if over:
-            self._is_capacity_stale = True
+        over = self._known.new_ends(sightings)
         if not configuration.has_accounting:
             return await self._ends.find_by_status(over, now)
         shown = {sighting.job_id for sighting in sightings}
         absent = [job for job in expected if job.job_id not in shown and not self._journal.has_ended(job.job_id)]
-        numbers = frozenset(row.raw_id for row in rows)
-        return await self._ends.find_by_accounting(over, absent, numbers, now, configuration.block, self._cancelled)
+        numbers = frozenset((sighting.name.batch, sighting.row.raw_id) for sighting in sightings)
+        return await self._ends.find_by_accounting(
+            over, absent, numbers, now, configuration.block, self._known.cancelled
+        )
 
     async def read_log(self, job_id: str, lines: int) -> LogTail:
         """The end of the job's output, read as its person; empty for a job that is not remembered."""
@@ -215,32 +187,36 @@ class SlurmBackend:
     async def capacity(self) -> Capacity:
         """What the partitions of the settings have; asked at most once a minute while nothing of ours changes."""
         now = asyncio.get_running_loop().time()
+        changes = self._known.changes + self._calls
         if self._capacity is not None:
-            fresh_s = self._capacity_gap_s if self._is_capacity_stale else CAPACITY_FRESH_S
-            if now - self._capacity[0] < fresh_s:
-                return self._capacity[1]
-        self._is_capacity_stale = False
+            asked_at, changes_then, told = self._capacity
+            if now - asked_at < (CAPACITY_FRESH_S if changes == changes_then else self._capacity_gap_s):
+                return told
         text = await self._commands.run("sinfo", *capacity.make_arguments(partitions(self._settings)))
         total, free = capacity.parse_capacity(text, self.name)
         told = Capacity(total, free, queues=True)
-        self._capacity = (now, told)
+        self._capacity = (now, changes, told)
         return told
 
     async def owns_listener(self, job_id: str, host: str, port: int) -> bool:
         """Whether host is the job's own node, and what listens there shows the certificate issued for this job."""
-        on = {
-            sighting.row.node
-            for sighting in self._sightings.get(job_id, ())
-            if sighting.phase is Phase.RUNNING and sighting.identity is not None
-        }
+        on = self._nodes_of(job_id)
         if not on:
-            on = {seen.row.node for seen in await self._look() if seen.job_id == job_id and seen.phase is Phase.RUNNING}
+            await self._look()
+            on = self._nodes_of(job_id)
         if not await nodes.is_on(host, on, self._settings.network):
             return False
         try:
             return await self._prove(host, port, job_id)
         except OSError as error:
             raise BackendError(f"{self.name}: what listens at {host}:{port} cannot be reached: {error}") from error
+
+    def _nodes_of(self, job_id: str) -> set[str]:
+        return {
+            sighting.row.node
+            for sighting in self._known.of(job_id)
+            if sighting.phase is Phase.RUNNING and sighting.identity is not None
+        }
 
     async def forget(self, job_ids: Sequence[str]) -> None:
         """Remove the stages of ended jobs. A job that may still run is kept, and named in the error."""
@@ -250,8 +226,7 @@ class SlurmBackend:
                 await self._acting.remove_stages(user, stages)
             except ActingRefused as error:  # the person or the folder is gone: nothing is left to remove
                 log.info("%s: stages of %s are not removed: %s", self.name, user, error.text)
-        self._journal.drop(ended)
-        self._forgotten.update(ended)
+        self._known.forget(ended)
         kept = [job_id for job_id in job_ids if job_id not in ended and self._journal.find(job_id) is not None]
         if kept:
             raise BackendError(f"{self.name}: not known to have ended, so kept: {', '.join(kept[:5])}")
@@ -269,36 +244,4 @@ class SlurmBackend:
         return listing.parse_listing(text, word, self.name)
 
     async def _look(self) -> Sequence[Sighting]:
-        return self._read(await self._rows())[0]
-
-    def _read(self, rows: Sequence[Row]) -> tuple[list[Sighting], list[str]]:
-        """Our jobs, remembered for the calls that name them; and what an administrator should look at."""
-        sightings, strange = self._reader.read(rows)
-        by_job: dict[str, list[Sighting]] = defaultdict(list)
-        for sighting in sightings:
-            by_job[sighting.job_id].append(sighting)
-        changed = by_job.keys() ^ self._sightings.keys()
-        self._is_capacity_stale = self._is_capacity_stale or bool(changed)
-        self._sightings = by_job
-        self._cancelled &= by_job.keys()
-        self._forgotten &= by_job.keys()
-        self._journal.remember(
-            _entry(seen) for seen in sightings if seen.identity is not None and seen.job_id not in self._forgotten
-        )
-        unlisted = sorted({seen.row.state.name for seen in sightings if not seen.row.state.is_listed})
-        self.unlisted_states += len(unlisted)
-        strange += find_doubles(sightings)
-        strange += [f"Slurm shows jobs in the state {state[:40]}, which Sampan does not know" for state in unlisted]
-        return sightings, strange
-
-
-def _entry(sighting: Sighting) -> Entry:
-    slurm_id = parse_slurm_id(sighting.row.slurm_id)
-    return Entry(
-        sighting.job_id,
-        sighting.row.user,
-        sighting.owner,
-        make_stage(sighting.name, sighting.first or 0),
-        sighting.task,
-        slurm_id[0] if slurm_id else None,
-    )
+        return self._known.read(await self._rows())[0]

@@ -56,12 +56,15 @@ class Ends:
         self,
         over: Sequence[Sighting],
         absent: Sequence[Expected],
-        numbers: Collection[str],
+        numbers: Collection[tuple[str, str]],
         now: datetime,
         block: int,
         hurry: Iterable[str] = (),
     ) -> Found:
-        """`over`: shown as ended, not yet noted. `absent`: expected, not shown. `hurry`: ends that need no details."""
+        """`over`: shown as ended, not yet noted. `absent`: expected, not shown. `hurry`: ends that need no details.
+
+        `numbers`: batch and number of every job of ours that is shown.
+        """
         keys = {*(_key(sighting) for sighting in over), *(expected.job_id for expected in absent)}
         self._asked = {key: self._asked.get(key) or _Asked(now) for key in keys}
         due_over = [sighting for sighting in over if self._is_due(_key(sighting), now)]
@@ -95,7 +98,7 @@ class Ends:
             _sort(found, raw_id, judge_ended(sighting, by_number.get(raw_id, ()), is_late, now))
 
     def _note_answers(
-        self, absent: Iterable[Expected], records: Iterable[Record], numbers: Collection[str], now: datetime
+        self, absent: Iterable[Expected], records: Iterable[Record], numbers: Collection[tuple[str, str]], now: datetime
     ) -> None:
         by_batch: dict[str, list[Record]] = {}
         for record in records:

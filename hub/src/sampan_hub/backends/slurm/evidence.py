@@ -48,12 +48,15 @@ def judge_ended(sighting: Sighting, records: Sequence[Record], is_late: bool, no
     return seen if is_late else replace(seen, phase=Phase.UNKNOWN, ended_at=None, reason=None)
 
 
-def judge_absent(absent: Absent, records: Sequence[Record], numbers: Collection[str], now: datetime) -> Observed | None:
+def judge_absent(
+    absent: Absent, records: Sequence[Record], numbers: Collection[tuple[str, str]], now: datetime
+) -> Observed | None:
     """What to say of a job that the controller does not show; None: nothing is known.
 
-    `records`: all of the names that the job can have. `numbers`: of all jobs that the controller shows.
+    `records`: all of the names that the job can have. `numbers`: batch and number of every job of ours that is shown.
     """
-    of_job = [record for record in records if record.is_of(absent.batch, absent.index)]
+    base = absent.entry.base if absent.entry is not None else None
+    of_job = [record for record in records if record.is_of(absent.batch, absent.index) and base in (None, record.base)]
     own = max((record for record in of_job if record.is_own), key=_liveliness, default=None)
     shared = next(
         (record for record in of_job if not record.is_own and record.state.meaning.phase is Phase.ENDED), None
@@ -63,7 +66,7 @@ def judge_absent(absent: Absent, records: Sequence[Record], numbers: Collection[
         owner = absent.entry.owner if absent.entry is not None else record.user
         seen = observe_record(record, absent.job_id, owner)
         return None if seen.phase is Phase.QUEUED else seen  # what waits is listed, unless it cannot be seen
-    if absent.entry is not None and _was_cancelled_waiting(absent.entry, records, numbers):
+    if absent.entry is not None and _was_cancelled_waiting(absent, absent.entry, records, numbers):
         return Observed(absent.job_id, Phase.ENDED, absent.entry.owner, reason=CANCELLED_WAITING, ended_at=now)
     return None
 
@@ -72,7 +75,9 @@ def _liveliness(record: Record) -> tuple[bool, datetime]:
     return (record.state.meaning.phase is not Phase.ENDED, record.start or record.end or _BEFORE_ALL)
 
 
-def _was_cancelled_waiting(entry: Entry, records: Iterable[Record], numbers: Collection[str]) -> bool:
+def _was_cancelled_waiting(
+    absent: Absent, entry: Entry, records: Iterable[Record], numbers: Collection[tuple[str, str]]
+) -> bool:
     """Whether the rest of its array proves that this task waits no more, though nothing was noted of it.
 
     An array's number goes to what of it still waits, and at last to its last task. So whoever shows that number
@@ -81,7 +86,7 @@ def _was_cancelled_waiting(entry: Entry, records: Iterable[Record], numbers: Col
     if entry.task is None or entry.base is None:
         return False
     number = str(entry.base)
-    return number in numbers or any(
+    return (absent.batch, number) in numbers or any(
         record.is_own and record.raw_id == number and record.start is not None for record in records
     )
 

@@ -60,7 +60,7 @@ class Reader:
                 continue
             name, slurm_id = parse_job_name(row.name), parse_slurm_id(row.slurm_id)
             if name is None or slurm_id is None:
-                strange.append(f"Slurm job {row.slurm_id[:40]} of {row.user} has a name like ours that cannot be read")
+                strange.append(f"Slurm job {row.slurm_id[:40]} of {row.user} has a name like ours that cannot be read.")
                 continue
             task = slurm_id[1]
             known = (row.name, row.comment)
@@ -117,4 +117,4 @@ def find_doubles(sightings: Iterable[Sighting]) -> Iterator[str]:
     for job_id, same in alive.items():
         if len(same) > 1:
             ids = ", ".join(f"{sighting.row.slurm_id} of {sighting.row.user}" for sighting in same)
-            yield f"{job_id} is the key of several Slurm jobs: {ids}"
+            yield f"{job_id} is the key of several Slurm jobs: {ids}."

@@ -59,6 +59,7 @@ def report(sight: Sight, recorded: Recorded, now: datetime, rules: Rules) -> Ite
         *_undead(sight, recorded, rules),
         *_lost(jobs),
         *_leftovers(sight),
+        *_troubles(sight),
     ]
     unique = {(finding.code, finding.subject): finding for finding in found}
     yield Report(sight.view.name, tuple(unique.values()))
@@ -115,3 +116,9 @@ def _leftovers(sight: Sight) -> Iterator[Finding]:
     for leftover in sight.latest.listing.leftovers if sight.latest is not None else ():
         text = f"Left on {sight.view.name}: {leftover}"
         yield Finding("leftover", leftover, text, "Remove it once nobody needs it.", sight.view.name)
+
+
+def _troubles(sight: Sight) -> Iterator[Finding]:
+    for trouble in sight.latest.listing.troubles if sight.latest is not None else ():
+        remedy = f"Nothing was done about it, and no job was changed by it. Look at it on {sight.view.name}."
+        yield Finding("trouble", trouble, trouble, remedy, sight.view.name)
