@@ -123,6 +123,7 @@ def _make_local(name: str | None, asynchronous: bool) -> Any:
 
 
 def _make_slurm(name: str | None, project: str | None, env: str | None, asynchronous: bool) -> Any:
+    import dask
     from dask_jobqueue import SLURMCluster
 
     from sampan.request import make_environment
@@ -132,9 +133,10 @@ def _make_slurm(name: str | None, project: str | None, env: str | None, asynchro
 
     shared = ensure_private(Path.home() / ".sampan-tls")  # nodes read the keys from here
     _, interpreter = make_environment(env)
+    configured = dask.config.get("jobqueue.slurm")  # what the site or the person says to dask-jobqueue
     return DirectSlurm(
-        cores=SLURM_CORES,
-        memory=SLURM_MEMORY,
+        cores=configured["cores"] or SLURM_CORES,
+        memory=configured["memory"] or SLURM_MEMORY,
         processes=1,
         nanny=False,
         name=name,
@@ -143,7 +145,7 @@ def _make_slurm(name: str | None, project: str | None, env: str | None, asynchro
         security=make_security(ensure_keys(shared)),
         protocol="tls://",
         shared_temp_directory=str(shared),
-        scheduler_options={"dashboard_address": "127.0.0.1:0"},
+        scheduler_options={**(configured["scheduler-options"] or {}), "dashboard_address": "127.0.0.1:0"},
         asynchronous=asynchronous,
     )
 
