@@ -6,25 +6,47 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from tests.browser.people import SCREENSHOTS, WIDE, Person, chromium
 from tests.support.installation import Installation
-
-CHROMIUM = Path("/usr/bin/chromium")
-SCREENSHOTS = Path(__file__).parent / "screenshots"
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
     """A page of a fresh Chromium with no memory of earlier tests."""
-    assert CHROMIUM.exists(), "browser tests need Debian's chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
-        )
-        yield browser.new_page(viewport={"width": 1280, "height": 800})
-        browser.close()
+    with chromium() as browser:
+        yield browser.new_page(viewport={"width": WIDE, "height": 800})
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the tests of a file; whoever uses it has a session of their own."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def ana(site: Installation, browser: Browser) -> Iterator[Person]:
+    """Ana on the file's own `site`, logged in; so are ben and eve."""
+    yield from _somebody(browser, site, "ana")
+
+
+@pytest.fixture
+def ben(site: Installation, browser: Browser) -> Iterator[Person]:
+    yield from _somebody(browser, site, "ben")
+
+
+@pytest.fixture
+def eve(site: Installation, browser: Browser) -> Iterator[Person]:
+    yield from _somebody(browser, site, "eve")
+
+
+def _somebody(browser: Browser, site: Installation, name: str) -> Iterator[Person]:
+    person = Person(browser, site, name)
+    yield person
+    person.end_everything()
+    person.close()
 
 
 @pytest.fixture

@@ -12,9 +12,11 @@ from urllib.parse import urlsplit
 from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.conftest import CHROMIUM, SCREENSHOTS
-from tests.support.installation import Installation
+from tests.support.installation import Installation, wait_until
 
+CHROMIUM = Path("/usr/bin/chromium")
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+API = "/services/sampan/api/v1"
 Theme = Literal["light", "dark"]
 WIDE, NARROW = 1280, 360
 TRACES = ("Traceback", "Error(", "Exception", "SpawnRefused", "sampan_hub", "HTTPError")
@@ -89,9 +91,18 @@ class Person:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Their jobs that have not ended, as the service tells."""
-        status, answer = self.call("GET", "/services/sampan/api/v1/jobs")
+        status, answer = self.call("GET", f"{API}/jobs")
         assert status == 200, answer
         return [job for job in answer["jobs"] if job["state"] != "ended" and job["owner"] == self.name]
+
+    def end_everything(self) -> None:
+        """Nothing of theirs runs any more when this returns."""
+        ids = [job["id"] for job in self.jobs()]
+        if ids:
+            self.call("POST", f"{API}/jobs/stop", {"ids": ids})
+        for cluster in self.call("GET", f"{API}/clusters")[1]["clusters"]:
+            self.call("DELETE", f"{API}/clusters/{cluster['id']}")
+        wait_until(lambda: not self.jobs(), 30, f"everything of {self.name} ends")
 
     def shot(self, name: str) -> Path:
         """A picture of the page as it is, named by theme and width where these are not the usual."""

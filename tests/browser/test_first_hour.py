@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.people import TRACES, Person, chromium
+from tests.browser.people import TRACES, Person
 from tests.judge.processes import processes_with_key
 from tests.support.installation import Installation, wait_until
 
@@ -23,12 +23,6 @@ START_MS = 60_000
 FIRST_CELL_S = 10
 PICTURE_MAX_BYTES = 150_000
 PAGES = "/services/sampan"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

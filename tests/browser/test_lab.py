@@ -7,14 +7,13 @@ import re
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.browser.people import Person, chromium
+from tests.browser.people import Person
 from tests.judge.processes import processes_with_key
 from tests.support.installation import Installation, wait_until
 from tests.support.servers import running_server
@@ -31,12 +30,6 @@ BESIDE = {"/dask/clusters": 200, "/api/metrics/v1": 200, "/git/settings": 200, "
 """Where the server extensions that come with ours answer; a pull without a repository is refused by name."""
 STATUS = re.compile("/sampan/status")
 OURS = re.compile(r"sampan", re.IGNORECASE)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 class Lab:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.people import NARROW, Person, chromium
+from tests.browser.people import NARROW, Person
 from tests.support.installation import Installation, wait_until
 
 SETTINGS = """
@@ -43,44 +43,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield running
     finally:
         running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def ana(site: Installation, browser: Browser) -> Iterator[Person]:
-    person = Person(browser, site, "ana")
-    yield person
-    stop_all(person)
-    person.close()
-
-
-@pytest.fixture
-def ben(site: Installation, browser: Browser) -> Iterator[Person]:
-    person = Person(browser, site, "ben")
-    yield person
-    stop_all(person)
-    person.close()
-
-
-@pytest.fixture
-def eve(site: Installation, browser: Browser) -> Iterator[Person]:
-    person = Person(browser, site, "eve")
-    yield person
-    person.close()
-
-
-def stop_all(person: Person) -> None:
-    ids = [job["id"] for job in person.jobs()]
-    if ids:
-        person.call("POST", f"{API}/jobs/stop", {"ids": ids})
-    for cluster in person.call("GET", f"{API}/clusters")[1]["clusters"]:
-        person.call("DELETE", f"{API}/clusters/{cluster['id']}")
-    wait_until(lambda: not person.jobs(), 30, f"everything of {person.name} ends")
 
 
 def start_server(person: Person) -> str:
@@ -292,7 +254,7 @@ def test_first_hour_09_every_page_on_a_phone_and_in_the_dark(site: Installation,
             person.shot(f"page-{path.partition('/')[0]}")
             person.check_page()
         person.close()
-    stop_all(eve)
+    eve.end_everything()
 
 
 @pytest.mark.timeout(120)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.people import NARROW, Person, chromium
+from tests.browser.people import NARROW, Person
 from tests.support.installation import Installation, wait_until
 
 START_MS = 60_000
@@ -53,34 +53,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield running
     finally:
         running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def ana(site: Installation, browser: Browser) -> Iterator[Person]:
-    person = Person(browser, site, "ana")
-    yield person
-    stop_server(person)
-    person.close()
-
-
-@pytest.fixture
-def ben(site: Installation, browser: Browser) -> Iterator[Person]:
-    person = Person(browser, site, "ben")
-    yield person
-    stop_server(person)
-    person.close()
-
-
-def stop_server(person: Person) -> None:
-    """End whatever of theirs runs."""
-    person.call("POST", "/services/sampan/api/v1/jobs/stop", {"ids": [job["id"] for job in person.jobs()] or ["none"]})
-    wait_until(lambda: not person.jobs(), 30, f"{person.name}'s server ends")
 
 
 def start_server(person: Person, name: str = "", **options: str) -> None:
@@ -130,7 +102,7 @@ def test_by_keyboard_alone_and_the_last_choice_is_remembered(ana: Person) -> Non
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/user/ana/"), timeout=START_MS)
     assert [job["size"] for job in ana.jobs()] == ["medium"]
-    stop_server(ana)
+    ana.end_everything()
     wait_until(lambda: ana.go("/hub/spawn") == 200 and page.locator("form").count(), 20, "the form is back")
     expect(page.locator("input[value=medium]")).to_be_checked()
     expect(page.get_by_label("Environment")).to_have_value("default")
@@ -208,7 +180,7 @@ def test_first_hour_06_waiting_shows_its_cause_at_once_and_stays_fresh(ana: Pers
     ben.check_page()
     ben.call("DELETE", "/hub/api/users/ben/servers/earlier")
     expect(page.locator("#progress-message")).to_contain_text("place 1", timeout=5000)
-    stop_server(ana)
+    ana.end_everything()
     page.wait_for_url(re.compile(r"/user/ben/"), timeout=START_MS)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from tests.browser.conftest import CHROMIUM
+from tests.browser.people import CHROMIUM
 from tests.support.classroom import LESSON, Classroom, Report, Student, everybody, running_class, student_names
 
 SIZE = int(os.environ.get("CLASS_SIZE", "8"))
