@@ -73,11 +73,11 @@ def start(name):
     log = open(f"/var/log/{name}.log", "ab")
     variable, _, value = service["Environment"].partition("=")
     files = int(service["LimitNOFILE"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     process = subprocess.Popen(
         service["ExecStart"].split(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
         env={"PATH": "/usr/sbin:/usr/bin", "HOME": account.pw_dir, variable: value},
         user=account.pw_uid, group=account.pw_gid, extra_groups=(), start_new_session=True, umask=0o077,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
     )
     pathlib.Path(f"/run/{name}.pid").write_text(str(process.pid))
 
