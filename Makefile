@@ -90,6 +90,10 @@ bench: test-tools  ## Measure beside the peers, into build/bench and docs/benchm
 	  "$(uv)" pip install --quiet --compile-bytecode --python .venv/bench/bin/python --require-hashes -r tests/bench/requirements.lock
 	$(bin)/python -m tests.bench
 
+bench-slurm: test-tools  ## Measure on a real Slurm beside the peers (needs root)
+	@tools/install-system $(slurm_packages)
+	$(bin)/python -m tests.bench.slurm
+
 chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
 

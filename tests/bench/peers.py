@@ -73,12 +73,13 @@ def versions() -> dict[str, str]:
     """What was compared with what."""
     if not (PEER / "bin" / "python").exists():
         return {}
-    sampan = _versions_in(Path(sys.executable), "sampan-hub")
-    peers = _versions_in(PEER / "bin" / "python", "jupyterhub", "jupyterlab", "distributed", "dask-gateway-server")
+    sampan = versions_in(Path(sys.executable), "sampan-hub")
+    peers = versions_in(PEER / "bin" / "python", "jupyterhub", "jupyterlab", "distributed", "dask-gateway-server")
     return {"Python": platform.python_version(), **sampan, **peers}
 
 
-def _versions_in(python: Path, *names: str) -> dict[str, str]:
+def versions_in(python: Path, *names: str) -> dict[str, str]:
+    """Of these packages in that environment."""
     code = f"from importlib.metadata import version as v; print(*map(v, {names!r}))"
     said = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
     return dict(zip(names, said.split(), strict=True))

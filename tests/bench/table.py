@@ -1,4 +1,4 @@
-"""Rows to CSV and JSON (build/bench) and the table of docs/benchmarks.md, in which no row is ever missing."""
+"""Rows to CSV and JSON (build/bench) and the tables of docs/benchmarks.md, in which no row is ever missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.bench.row import Aim, Line, Row, Sample
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "build" / "bench"
 PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- table: begin (make bench) -->", "<!-- table: end -->"
+BEGIN, END = "<!-- table: begin (make {}) -->", "<!-- table: end -->"
 
 
 def keep(row: Row) -> None:
@@ -54,15 +54,18 @@ def _line(content: dict[str, object]) -> Line:
     )
 
 
-def render(names: Sequence[str]) -> None:
-    """Put the table of all rows into the page, between its marks."""
+def render(names: Sequence[str], target: str = "bench") -> None:
+    """Put the table of all rows that `make <target>` measures into the page, between its marks."""
     page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
+    begin = BEGIN.format(target)
+    before, _, rest = page.partition(begin)
+    if not rest:
+        raise ValueError(f"{PAGE} has no place for a table: {begin}")
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table(names)}\n{END}{after}")
+    PAGE.write_text(f"{before}{begin}\n{table(names, target)}\n{END}{after}")
 
 
-def table(names: Sequence[str]) -> str:
+def table(names: Sequence[str], target: str = "bench") -> str:
     """Markdown: a line for every measure, then how each row was measured."""
     head = [
         "| measure | Sampan: median (min–max) | peer: median (min–max) | ratio | aim | |",
@@ -72,7 +75,7 @@ def table(names: Sequence[str]) -> str:
     for name in names:
         row = kept(name)
         if row is None:
-            lines.append(f"| {name} | – | – | – | – | not measured: `BENCH_ONLY={name} make bench` has not been run |")
+            lines.append(f"| {name} | – | – | – | – | not measured: `make {target}` has not been run |")
             continue
         lines += [_render(line) for line in row.lines]
         notes.append(_conditions(row))
