@@ -133,6 +133,8 @@ class Pace:
     empty_s: float
     gap_s: float = 0.1
     """Between two listings, however often one is asked for."""
+    patient: bool = False
+    """A call that succeeded, or a job that is new, is no reason to look before `moving_s` is over."""
 
 
 @dataclass(frozen=True, slots=True)

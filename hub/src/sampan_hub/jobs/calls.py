@@ -70,6 +70,9 @@ class Calls:
         except Exception:  # whatever a backend or the database raises, the plan goes on from what is recorded
             logger.exception("backend %s: a call failed; what it did will be seen", self._backend.name)
             self._watch.count_failure()
+        else:
+            if self._backend.pace.patient:
+                return
         self._watch.look_now()
 
     async def _submit(self, jobs: Sequence[Job]) -> None:

@@ -193,9 +193,7 @@ class Reconciler:
             here = [job for job in recorded.jobs if job.backend == name]
             watch.drop_cancels_but({job.id for job in here} | recorded.ended.keys())
             watch.expect(_expected(here))
-            before, watch.interval_s = watch.interval_s, _interval_s(here, watch.backend.pace)
-            if watch.interval_s < before:
-                watch.look_now()
+            watch.set_interval(_interval_s(here, watch.backend.pace))
 
 
 def _interval_s(jobs: Sequence[Job], pace: Pace) -> float:

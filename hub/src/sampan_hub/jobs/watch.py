@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
@@ -35,6 +36,8 @@ class Watch:
         self._expected: tuple[Expected, ...] = ()
         self._is_primed = asyncio.Event()
         self._asked = asyncio.Event()
+        self._due_at = 0.0
+        self._is_asked = False
 
     def view(self) -> BackendView:
         """What is known now, as the plan takes it."""
@@ -54,6 +57,18 @@ class Watch:
 
     def look_now(self) -> None:
         """Look again as soon as the backend likes it instead of after the interval."""
+        self._is_asked = True
+        self._asked.set()
+
+    def set_interval(self, interval_s: float) -> None:
+        """How long to rest from now on; where that is shorter than before, this rest too."""
+        before, self.interval_s = self.interval_s, interval_s
+        if interval_s >= before:
+            return
+        if not self.backend.pace.patient:
+            self.look_now()
+            return
+        self._due_at = min(self._due_at, time.monotonic() + interval_s)
         self._asked.set()
 
     async def run(self) -> None:
@@ -61,14 +76,21 @@ class Watch:
         gap_s = self.backend.pace.gap_s
         await self._is_primed.wait()
         while True:
-            self._asked.clear()
+            self._is_asked = False
             await self.look()
+            self._due_at = time.monotonic() + self.interval_s
             await asyncio.sleep(gap_s)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Until the next look is due, or asked for."""
+        while not self._is_asked and (left_s := self._due_at - time.monotonic()) > 0:
+            self._asked.clear()
             try:
-                async with asyncio.timeout(max(0.0, self.interval_s - gap_s)):
+                async with asyncio.timeout(left_s):
                     await self._asked.wait()
             except TimeoutError:
-                continue
+                return
 
     async def look(self) -> None:
         """One listing and the capacity, or one failure more."""

@@ -60,7 +60,7 @@ async def prove_nothing(_host: str, _port: int, _job_id: str) -> bool:
 class SlurmBackend:
     """Jobs of one Slurm cluster. Everything true is in Slurm; `journal` only remembers where logs are."""
 
-    pace = Pace(moving_s=2.0, steady_s=30.0, empty_s=30.0, gap_s=1.0)
+    pace = Pace(moving_s=2.0, steady_s=30.0, empty_s=30.0, gap_s=1.0, patient=True)
     submit_timeout_s = BEGIN_CALLS_S + CALL_LIMIT_S
 
     def __init__(
