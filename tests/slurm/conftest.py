@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.slurm.at_work import AtWork, at_work
 from tests.slurm.installation.person import Person
 from tests.slurm.installation.site import Site
 from tests.testbeds.slurm.cluster import Cluster, running_cluster
@@ -89,3 +90,10 @@ def alice(site: Site) -> Person:
 def bob(site: Site) -> Person:
     """Logged in; account lab-b, nodes 3 and 4."""
     return Person(site, "bob")
+
+
+@pytest.fixture(scope="session")
+def working(site: Site, alice: Person, bob: Person, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AtWork]:
+    """Alice and bob with a notebook, a kernel and a cluster of two workers each."""
+    with at_work(site, alice, bob, tmp_path_factory.mktemp("work")) as working:
+        yield working

@@ -1,6 +1,7 @@
-"""Run by the isolation test as another uid, with the hub's Python: tries every address it is given, prints JSON.
+"""Run by the isolation tests as another uid, with any Python: tries every address it is given, prints JSON.
 
-argv: one JSON list of addresses, each {"tcp": port} or {"unix": path}. For each it prints what a stranger got.
+argv: one JSON list of addresses, each {"tcp": port, "host": address} (without host this machine) or {"unix": path};
+then pairs CERTIFICATE KEY that the stranger has. For each address it prints what a stranger got.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ LISTEN_S = 2.0
 
 def connect(address: dict[str, Any]) -> socket.socket:
     if "tcp" in address:
-        return socket.create_connection(("127.0.0.1", address["tcp"]), timeout=5)
+        return socket.create_connection((address.get("host", "127.0.0.1"), address["tcp"]), timeout=5)
     link = socket.socket(socket.AF_UNIX)
     link.settimeout(5)
     link.connect(address["unix"])
@@ -59,11 +60,13 @@ def subscribe(address: dict[str, Any]) -> str:
     return said.decode(errors="replace")
 
 
-def handshake(address: dict[str, Any]) -> str:
-    """TLS with no certificate of ours, then one byte: refused, or what was said."""
+def handshake(address: dict[str, Any], *pair: str) -> str:
+    """TLS with no certificate, or with the stranger's own, then a few bytes: refused, or what was said."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if pair:
+        context.load_cert_chain(*pair)
     try:
         with connect(address) as plain, context.wrap_socket(plain) as link:
             link.sendall(b"\0" * 64)
@@ -74,9 +77,11 @@ def handshake(address: dict[str, Any]) -> str:
 
 def main() -> None:
     report = []
+    pairs = list(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     for address in json.loads(sys.argv[1]):
         answers = {path: ask(address, HTTP % path.encode()) for path in PATHS}
-        report.append({"address": address, "http": answers, "tls": handshake(address), "zmq": subscribe(address)})
+        seen = {"address": address, "http": answers, "tls": handshake(address), "zmq": subscribe(address)}
+        report.append({**seen, "tls_as_oneself": [handshake(address, *pair) for pair in pairs]})
     print(json.dumps(report))
 
 

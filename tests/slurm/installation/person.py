@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.cookiejar
 import json
 import time
@@ -23,7 +22,7 @@ class Notebook:
         self.person = person
         self.site = person.site
         self.job = job
-        self.base = f"{self.site.url}/user/{person.name}"
+        self.base = f"{self.site.url}/user/{person.name}/{job['name']}".rstrip("/")
 
     def kernel(self) -> RemoteKernel:
         """A new kernel."""
@@ -35,7 +34,7 @@ class Notebook:
 
     def stop(self) -> None:
         """Through JupyterHub; returns when the service says that the job has ended."""
-        status, body = self.person.hub("DELETE", f"/users/{self.person.name}/server")
+        status, body = self.person.hub("DELETE", self.person.place_of(self.job["name"]))
         assert status in (202, 204), body
         self.site.wait_for_job(self.job["id"], "ended")
 
@@ -45,7 +44,7 @@ class RemoteKernel:
 
     def __init__(self, notebook: Notebook) -> None:
         self._notebook = notebook
-        self.id = asyncio.run(self._start())
+        self.id = notebook.site.talk(self._start())
 
     async def _start(self) -> str:
         async with self._session() as session:
@@ -56,7 +55,7 @@ class RemoteKernel:
 
     def execute(self, code: str, timeout_s: float = 60) -> Result:
         """Run it to its end, whatever comes of it."""
-        return asyncio.run(self._execute(code, timeout_s))
+        return self._notebook.site.talk(self._execute(code, timeout_s))
 
     async def _execute(self, code: str, timeout_s: float) -> Result:
         async with self._session() as session:
@@ -93,40 +92,40 @@ class Person:
 
     def hub(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """JupyterHub's API."""
-        return self._ask(method, f"/hub/api{path}", body)
+        return self.ask(method, f"/hub/api{path}", body)
 
     def service(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """The compute service's API."""
-        return self._ask(method, f"/services/sampan/api/v1{path}", body)
+        return self.ask(method, f"/services/sampan/api/v1{path}", body)
 
-    def server(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """The notebook server's own API."""
-        return self._ask(method, f"/user/{self.name}{path}", body)
+    def place_of(self, server: str) -> str:
+        """Of one of their servers in JupyterHub's API."""
+        return f"/users/{self.name}/servers/{server}" if server else f"/users/{self.name}/server"
 
-    def _ask(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Any path of the site."""
         return self.site.ask(method, path, body, {"Authorization": f"token {self.token}"})
 
-    def start(self, timeout_s: float = 90, **options: Any) -> Notebook:
-        """A server with these options (size, project…), when it answers."""
-        status, body = self.hub("POST", f"/users/{self.name}/server", options)
+    def start(self, server: str = "", timeout_s: float = 90, **options: Any) -> Notebook:
+        """A server of that name with these options (size, project…), when it answers."""
+        status, body = self.hub("POST", self.place_of(server), options)
         assert status in (201, 202), body
+        path = f"/user/{self.name}/{server}".rstrip("/") + "/api/status"
         deadline = time.monotonic() + timeout_s
-        wait_until(lambda: self._answers(deadline), timeout_s + 5, f"{self.name}'s server")
-        return Notebook(self, self.notebook())
+        wait_until(lambda: self._answers(path, server, deadline), timeout_s + 5, f"{self.name}'s server")
+        return Notebook(self, self.notebook(server))
 
-    def _answers(self, deadline: float) -> bool:
-        if self.server("GET", "/api/status")[0] == 200:
+    def _answers(self, path: str, server: str, deadline: float) -> bool:
+        if self.ask("GET", path)[0] == 200:
             return True
-        if time.monotonic() > deadline or self.notebook()["state"] == "ended":
-            raise AssertionError(f"{self.name}'s server does not answer: {self.notebook()}\n{self.last_log()}")
+        job = self.notebook(server)
+        if time.monotonic() > deadline or job["state"] == "ended":
+            lines = self.site.admin("GET", f"/jobs/{job['id']}/log")["lines"]
+            raise AssertionError("\n".join([f"{self.name}'s server does not answer: {job}", *lines]))
         return False
 
-    def notebook(self) -> dict[str, Any]:
-        """The job of the latest server."""
-        jobs = self.site.jobs(owner=self.name, kind="notebook")
+    def notebook(self, server: str = "") -> dict[str, Any]:
+        """The job of the latest server of that name."""
+        jobs = [job for job in self.site.jobs(owner=self.name, kind="notebook") if job["name"] == server]
         assert jobs, f"no notebook of {self.name} is known"
         return max(jobs, key=lambda job: str(job["created_at"]))
-
-    def last_log(self) -> str:
-        lines = self.site.admin("GET", f"/jobs/{self.notebook()['id']}/log")["lines"]
-        return "\n".join(map(str, lines))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
 import ssl
 import subprocess
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sampan_hub.jobs.keys import make_credential
 from tests.slurm.installation.build import ENVIRONMENT, PREFIX, build
@@ -20,12 +22,35 @@ from tests.testbeds.slurm.cluster import Cluster
 from tests.testbeds.slurm.process import Command
 from tests.testbeds.slurm.profile import HUB, JOB_PORTS, NETWORK
 
+Said = TypeVar("Said")
 Name = Literal["proxy", "hub", "service"]
 NAMES: tuple[Name, ...] = ("proxy", "hub", "service")
 URL = f"https://{HUB}:8443"
 CONFIG = "/etc/sampan/sampan.yaml"
 STATE = "/var/lib/sampan/state"
 STARTED_S = 60
+LOUDER = """
+import dataclasses, sys
+from sampan_hub.cli import run
+from sampan_hub.cli.main import main
+SERVICE = (
+    "import logging, runpy; usual = logging.basicConfig; "
+    "logging.basicConfig = lambda **options: usual(**{**options, 'level': 'DEBUG'}); "
+    "runpy.run_module('sampan_hub.service', run_name='__main__', alter_sys=True)"
+)
+LOUD = {
+    "proxy": lambda argv: (*argv, "--log-level=debug"),
+    "hub": lambda argv: (*argv, "--debug"),
+    "service": lambda argv: (*argv[:2], "-c", SERVICE, *argv[4:]),
+}
+arrange = run.arrange
+def arrange_louder(site):
+    ports, commands = arrange(site)
+    return ports, {name: dataclasses.replace(each, argv=LOUD[name](each.argv)) for name, each in commands.items()}
+run.arrange = arrange_louder
+main(["run", sys.argv[1]])
+"""
+"""`sampan run`, but the process that it becomes writes everything that it can into its log."""
 SETTINGS = f"""
 profile: site
 url: {URL}/
@@ -37,10 +62,11 @@ environments:
   default: {{prefix: {ENVIRONMENT}}}
 sizes:
   small: {{cores: 1, memory: 700M}}
-  tiny: {{cores: 1, memory: 300M}}
+  tiny: {{cores: 1, memory: 200M}}
   brief: {{cores: 1, memory: 500M}}
-  odd: {{cores: 1, memory: 500M}}
-  gpu: {{cores: 1, memory: 500M, gpus: 1}}
+  flash: {{cores: 1, memory: 100M}}
+  second: {{cores: 1, memory: 100M}}
+  odd: {{cores: 1, memory: 100M}}
 projects:
   lab-a: {{members: [alice]}}
   lab-b: {{members: [bob]}}
@@ -53,8 +79,9 @@ backends:
     walltime: 1h
     sizes:
       brief: {{walltime: 3m}}
+      flash: {{walltime: 1m}}
+      second: {{directives: ["--nodelist=node2"]}}
       odd: {{constraint: nowhere}}
-      gpu: {{partition: gpu, walltime: 30m}}
     projects:
       lab-a: {{account: lab-a, directives: ["--exclude=node3,node4"]}}
       lab-b: {{account: lab-b, directives: ["--exclude=node1,node2"]}}
@@ -72,6 +99,14 @@ class Site:
         self.url = URL
         self.state = self.hub.root / STATE.lstrip("/")
         self.processes: dict[Name, Command] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="talk to kernels", daemon=True)
+
+    def talk(self, coroutine: Coroutine[Any, Any, Said]) -> Said:
+        """What it returns, run in one loop that lasts as long as the site, so that connections can end in peace."""
+        if not self._thread.is_alive():
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def install(self) -> None:
         """What root does once: programs, environment, settings, sudo rule, units."""
@@ -90,7 +125,7 @@ class Site:
         for name in wanted:
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.processes[name] = self.hub.popen(
-                    [str(PREFIX / "bin/sampan"), "run", name],
+                    [str(PREFIX / "bin/python"), "-P", "-c", LOUDER, name],
                     user="sampan",
                     env={"SAMPAN_CONFIG": CONFIG},
                     stdout=log,
@@ -129,6 +164,10 @@ class Site:
         """End the three; jobs are the cluster's to end."""
         for name in [*self.processes]:
             self.end(name)
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
 
     def log(self, name: Name) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
