@@ -59,7 +59,7 @@ class Commands:
         told = errors.decode(errors="replace").strip()
         if code != 0:
             raise BackendError(f"{self._backend}: {program} failed with code {code}: {first_error(told)}")
-        if "error:" in told:  # a command may complain and still say that all is well
+        if not output and "error:" in told:  # nothing at all, and a complaint: that is no empty cluster
             raise BackendError(f"{self._backend}: {program} was not sure of its answer: {first_error(told)}")
         return output.decode(errors="replace")
 

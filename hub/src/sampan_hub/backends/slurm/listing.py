@@ -18,7 +18,7 @@ from sampan_hub.backends.slurm.states import JobState, read_state
 _FIELDS = ("%i", "%A", "%T", "%u", "%U", "%P", "%Q", "%S", "%e", "%N", "%r", "%j", "%k")
 ARGUMENTS = ("--noheader", "--all", "--array", "--states=all")
 _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-_NEVER = frozenset({"N/A", "NONE", "Unknown", "INVALID", ""})
+_NEVER = frozenset({"N/A", "NONE", "None", "Unknown", "UNLIMITED", "INVALID", ""})
 
 
 @dataclass(frozen=True, slots=True)
