@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from sampan_hub.settings.defaults import complete
 from sampan_hub.settings.load import load_settings
@@ -200,12 +201,16 @@ class HubHost:
                 return error.code, error.read().decode()
 
 
-@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-def test_every_settings_file_of_the_page(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sampan.yaml").write_text(text)
+def test_every_settings_file_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is whole; what follows are parts to put into it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SAMPAN_CONFIG", raising=False)
-    assert refusals(complete(load_settings(), detect_machine())) == []
+    yaml, settings = YAML(typ="safe"), {}
+    for text in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        settings |= yaml.load(text)
+        with (tmp_path / "sampan.yaml").open("w") as file:
+            yaml.dump(settings, file)
+        assert refusals(complete(load_settings(), detect_machine())) == []
 
 
 @pytest.fixture(scope="module")
