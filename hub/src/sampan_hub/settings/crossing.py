@@ -36,11 +36,7 @@ def _entry(settings: Settings, name: str, backend: SlurmBackend) -> Iterator[Fin
         if backend.reach is not None:
             yield made(settings.source, path, str(error))
         return
-    if endpoint.is_loopback:
-        text = f"its jobs run on other machines, which cannot reach Sampan at {backend.reach or settings.url}"
-        remedy = "set `reach: https://ADDRESS:PORT/`, as compute nodes see this machine, `listen` there, and `tls: own`"
-        yield made(settings.source, path, text, remedy=remedy)
-    elif scheme == "http":
+    if scheme == "http" and not endpoint.is_loopback:
         text = f"its jobs would reach Sampan at {backend.reach or settings.url}, without encryption"
         remedy = "set `url: https://…` and `tls: own` (or `tls: {certificate, key}`), or `reach: https://…`"
         yield made(settings.source, path, text, remedy=remedy)
