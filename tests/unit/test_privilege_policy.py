@@ -75,30 +75,31 @@ def test_a_file_that_others_can_change_is_not_believed(tmp_path: Path) -> None:
 
 
 def test_what_is_roots_is_told_from_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With files as the real ones are, but owners and modes as they may be."""
-    folder = tmp_path / "etc"
-    folder.mkdir()
-    file, link = folder / "file", folder / "link"
+    """With files as the real ones are, but owners and modes as they may be; a link leads on to another one."""
+    bin_, link, elsewhere, middle, folder, file = (
+        tmp_path / name for name in ("bin", "bin/python", "current", "current/python", "3.13", "3.13/python")
+    )
+    for made in (bin_, elsewhere, folder):
+        made.mkdir()
     file.touch()
-    link.symlink_to(file)
-    found = {str(path): (0, stat.S_IFDIR | 0o755) for path in (*file.parents, folder)}
-    found |= {str(file): (0, stat.S_IFREG | 0o644), str(link): (0, stat.S_IFLNK | 0o777)}
+    middle.symlink_to("../3.13/python")
+    link.symlink_to(middle)
+    look = os.lstat
+    told: dict[str, tuple[int, int]] = {}
 
-    def told(path: str) -> os.stat_result:
-        uid, mode = found[str(path)]
-        return os.stat_result((mode, 0, 0, 1, uid, 0, 0, 0, 0, 0))
+    def lstat(path: str | Path, **options: Any) -> os.stat_result:
+        kind = stat.S_IFMT(look(path, **options).st_mode)
+        uid, bits = told.get(str(path), (0, 0o777 if stat.S_ISLNK(kind) else 0o755))
+        return os.stat_result((kind | bits, 0, 0, 1, uid, 0, 0, 0, 0, 0))
 
-    real = os.path.realpath(link)
-    monkeypatch.setattr("sampan_hub.privilege.policy.os.path.realpath", lambda _: real)
-    monkeypatch.setattr("sampan_hub.privilege.policy.os.lstat", told)
+    monkeypatch.setattr("sampan_hub.privilege.policy.os.lstat", lstat)
     assert find_untrusted([str(file), str(link)]) is None
-    trusted = dict(found)
-    for path, (uid, mode) in trusted.items():
-        is_link = path == str(link)
-        for bad in [(1000, mode), *([] if is_link else [(uid, mode | 0o020), (uid, mode | 0o002)])]:
-            found.clear()
-            found.update(trusted | {path: bad})
-            assert find_untrusted([str(link)]) == path
+    for path in (*link.parents, link, elsewhere, middle, folder, file):
+        is_link = path in (link, middle)
+        for bad in [(1000, 0o755), *([] if is_link else [(0, 0o775), (0, 0o757)])]:
+            told.clear()
+            told[str(path)] = bad
+            assert find_untrusted([str(link)]) == str(path)
 
 
 @pytest.mark.parametrize(

@@ -76,16 +76,31 @@ def _is_roots(path: str) -> bool:
 
 
 def find_untrusted(paths: Iterable[str]) -> str | None:
-    """The first of these, of what they link to, and of the folders above, that somebody besides root can change."""
+    """The first of these that somebody besides root can change: each, every link on the way, and the folders above."""
     seen: set[str] = set()
     for path in paths:
-        for current in (os.path.abspath(path), os.path.realpath(path)):
-            while current not in seen:
-                if not _is_roots(current):
-                    return current
-                seen.add(current)
-                current = os.path.dirname(current)
+        for start in (os.path.abspath(path), os.path.realpath(path)):
+            untrusted = _first_untrusted(start, seen)
+            if untrusted is not None:
+                return untrusted
     return None
+
+
+def _first_untrusted(path: str, seen: set[str]) -> str | None:
+    """From the root folder down, into links: a link of root's in a folder of somebody else's leads where they want."""
+    if path in seen:
+        return None
+    seen.add(path)
+    above = os.path.dirname(path)
+    untrusted = _first_untrusted(above, seen)
+    if untrusted is not None:
+        return untrusted
+    if not _is_roots(path):
+        return path
+    if not os.path.islink(path):
+        return None
+    target = os.path.normpath(os.path.join(os.path.realpath(above), os.readlink(path)))
+    return _first_untrusted(target, seen)
 
 
 def require_roots(paths: Iterable[str]) -> None:
