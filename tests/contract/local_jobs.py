@@ -38,6 +38,7 @@ def make_spec(
     private_files: Mapping[str, bytes] | None = None,
     folder: str = "/",
     uid: int | None = None,
+    project: str = "personal",
 ) -> JobSpec:
     batch = secrets.token_hex(12).translate(str.maketrans("0189", "ghij"))
     identity = Identity(
@@ -45,7 +46,7 @@ def make_spec(
         kind=kind,
         name="w-0",
         owner=owner,
-        project="personal",
+        project=project,
         tenant="",
         size="small",
         environment="default",

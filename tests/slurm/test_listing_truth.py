@@ -162,6 +162,19 @@ async def test_a_restarted_controller_shows_the_same_jobs(rig: SlurmRig) -> None
     assert after == before
 
 
+async def test_what_the_controller_lost_with_its_state_is_told(rig: SlurmRig) -> None:
+    spec = rig.spec()
+    await rig.backend.submit([spec])
+    await until(rig, [spec], all_in(Phase.RUNNING))
+    rig.slurm.slurmctld.kill()
+    for file in rig.slurm.ctl.path("/var/spool/slurmctld").glob("job_state*"):
+        file.unlink()
+    rig.slurm.start_slurmctld()
+    (seen,) = await until(rig, [spec], all_in(Phase.ENDED))
+    assert seen.reason is not None
+    assert seen.reason.code == "lost-by-slurm"
+
+
 async def test_a_forged_comment_is_nobodys_job(rig: SlurmRig) -> None:
     """Bob copies name and comment of alice's job; alice copies her own: the one has no signature, the other is told."""
     spec = rig.spec()

@@ -12,7 +12,7 @@ from sampan_hub.backends.base import BackendError, Expected, Observed, Phase
 from sampan_hub.backends.slurm.accounting import Record, parse_records
 from sampan_hub.backends.slurm.commands import Commands
 from sampan_hub.backends.slurm.ends import Ends
-from sampan_hub.backends.slurm.evidence import HOLD, Absent, judge_absent, judge_ended, read_wait_status
+from sampan_hub.backends.slurm.evidence import HOLD, Absent, judge_absent, judge_ended, judge_number, read_wait_status
 from sampan_hub.backends.slurm.journal import Entry, Journal
 from sampan_hub.backends.slurm.names import BLOCK, JobName
 from sampan_hub.backends.slurm.sighting import Sighting, find_doubles
@@ -104,6 +104,18 @@ def test_a_task_struck_off_a_waiting_array_has_ended() -> None:
 
 
 @pytest.mark.parametrize(
+    ("base", "next_number", "is_lost"),
+    [(9, 9, True), (9, 5, True), (9, 10, False), (67_000_000, 5, False), (None, 5, False)],
+)
+def test_a_number_that_the_controller_is_yet_to_give_was_lost(
+    base: int | None, next_number: int, is_lost: bool
+) -> None:
+    lost = judge_number(absent(3, base=base), next_number, LATER)
+    assert (lost is not None) == is_lost
+    assert lost is None or (lost.phase, lost.reason and lost.reason.code) == (Phase.ENDED, "lost-by-slurm")
+
+
+@pytest.mark.parametrize(
     ("status", "exit_"),
     [("0", Exit(code=0)), ("768", Exit(code=3)), ("9", Exit(signal=9)), ("15", Exit(signal=15)), ("253", Exit())],
 )
@@ -182,6 +194,17 @@ async def test_without_an_answer_ends_are_told_late_and_absence_never(journal: J
     assert first.trouble == "sacct failed"
     late = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({(BATCH, "9")}), LATER + HOLD, BLOCK)
     assert [seen.job_id for _, seen in late.ended] == [NAME.job_id(None)]
+
+
+async def test_what_the_controller_lost_has_ended(journal: Journal) -> None:
+    """Whatever accounting says: there such a job runs for ever."""
+    journal.remember([entry(3, 9)])
+    commands = Answers(sacct=record_line("9_3", "RUNNING", raw="12"), scontrol="NEXT_JOB_ID = 7\n")
+    found = await Ends("slurm", commands, journal, INSTANCE).find_by_accounting([], expected(3), [], LATER, BLOCK)
+    assert [seen.reason and seen.reason.code for _, seen in found.ended] == ["lost-by-slurm"]
+    commands.answers["scontrol"] = BackendError("scontrol failed")
+    found = await Ends("slurm", commands, journal, INSTANCE).find_by_accounting([], expected(3), [], LATER, BLOCK)
+    assert [seen.phase for seen in found.others] == [Phase.RUNNING]
 
 
 async def test_what_we_cancelled_needs_no_details(journal: Journal) -> None:

@@ -155,7 +155,7 @@ def _record(state: str, exit_: str = "0:0", uid: str = "4001") -> str:
         ("COMPLETED", "0:0", "finished", "The job finished."),
         ("FAILED", "78:0", "failed", "The job ended with exit code 78."),
         ("FAILED", "0:11", "killed", "The job was ended by signal 11."),
-        ("TIMEOUT", "0:0", "walltime", "Its time was up: it ran for its whole walltime of 1 h 30 min."),
+        ("TIMEOUT", "0:0", "walltime", "Its time was up: it ran for its whole walltime of 1 hour 30 minutes."),
         ("NODE_FAIL", "0:0", "node-failed", "The machine it ran on, node3, failed. Start it again."),
         ("CANCELLED by 0", "0:15", "cancelled", "The job was cancelled in Slurm by root."),
         ("CANCELLED by 4001", "0:15", "cancelled", "by the user with the id 4001, whose job it was."),

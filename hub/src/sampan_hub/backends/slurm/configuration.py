@@ -26,9 +26,23 @@ async def read_configuration(commands: Commands) -> Configuration:
     return parse_configuration(await commands.run("scontrol", "show", "config"))
 
 
+async def read_next_number(commands: Commands) -> int | None:
+    """The number that the controller gives its next job; None where it does not say."""
+    return parse_next_number(await commands.run("scontrol", "show", "config"))
+
+
+def parse_next_number(text: str) -> int | None:
+    number = _found(text).get("NEXT_JOB_ID", "")
+    return int(number) if number.isdecimal() else None
+
+
+def _found(text: str) -> dict[str, str]:
+    return {match[1]: match[2].strip() for match in map(_LINE.fullmatch, text.splitlines()) if match}
+
+
 def parse_configuration(text: str) -> Configuration:
     """From `scontrol show config`; BackendError where it lacks what is looked for."""
-    found = {match[1]: match[2].strip() for match in map(_LINE.fullmatch, text.splitlines()) if match}
+    found = _found(text)
     storage, size = found.get("AccountingStorageType"), found.get("MaxArraySize", "")
     if storage is None or not size.isdecimal():
         raise BackendError(

@@ -11,7 +11,15 @@ from sampan_hub.backends.base import BackendError, Expected, Observed, Phase
 from sampan_hub.backends.slurm import accounting
 from sampan_hub.backends.slurm.accounting import Record
 from sampan_hub.backends.slurm.commands import Commands
-from sampan_hub.backends.slurm.evidence import HOLD, Absent, judge_absent, judge_ended, read_wait_status
+from sampan_hub.backends.slurm.configuration import read_next_number
+from sampan_hub.backends.slurm.evidence import (
+    HOLD,
+    Absent,
+    judge_absent,
+    judge_ended,
+    judge_number,
+    read_wait_status,
+)
 from sampan_hub.backends.slurm.journal import Journal
 from sampan_hub.backends.slurm.names import JobName, make_candidates
 from sampan_hub.backends.slurm.sighting import Sighting
@@ -80,6 +88,7 @@ class Ends:
         self._judge_over(found, over, records, now, frozenset(hurry))
         if found.trouble is None:
             self._note_answers(due_absent, records, numbers, now)
+        await self._note_lost(due_absent, now)
         for expected in absent:
             answer = self._asked[expected.job_id].answer
             if answer is not None:
@@ -104,10 +113,34 @@ class Ends:
         for record in records:
             by_batch.setdefault(record.name.batch, []).append(record)
         for expected in absent:
-            entry = self._journal.find(expected.job_id)
-            place = Absent(expected.job_id, expected.batch, expected.index, entry)
-            answer = judge_absent(place, by_batch.get(expected.batch, ()), numbers, now)
+            answer = judge_absent(self._place(expected), by_batch.get(expected.batch, ()), numbers, now)
             self._asked[expected.job_id].answer = answer
+
+    async def _note_lost(self, absent: Iterable[Expected], now: datetime) -> None:
+        """Jobs that the controller itself lost are in no listing, and in accounting for ever as they were."""
+        open_ = [place for place in map(self._place, absent) if self._is_open(place)]
+        if not open_:
+            return
+        try:
+            next_number = await read_next_number(self._commands)
+        except BackendError as error:
+            log.info("%s", error)
+            return
+        for place in open_:
+            lost = judge_number(place, next_number, now) if next_number is not None else None
+            if lost is not None:
+                self._asked[place.job_id].answer = lost
+
+    def _is_open(self, place: Absent) -> bool:
+        answer = self._asked[place.job_id].answer
+        return (
+            place.entry is not None
+            and place.entry.base is not None
+            and (answer is None or answer.phase is not Phase.ENDED)
+        )
+
+    def _place(self, expected: Expected) -> Absent:
+        return Absent(expected.job_id, expected.batch, expected.index, self._journal.find(expected.job_id))
 
     def _is_due(self, key: str, now: datetime) -> bool:
         asked = self._asked[key]

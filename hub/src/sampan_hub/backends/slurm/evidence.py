@@ -19,6 +19,9 @@ from sampan_hub.jobs.model import Exit, Reason
 HOLD = timedelta(seconds=6)
 """How long an end waits for its details: accounting lags, and the first thing said of an end is the last."""
 CANCELLED_WAITING = Reason("cancelled", "The job was cancelled in Slurm before it began.")
+LOST = Reason("lost-by-slurm", "Slurm lost the job when its controller was restarted. Start it again.")
+_NUMBERS_LOST_AT_MOST = 1000
+"""Numbers begin anew after the highest: a job far above the next number may well be there."""
 _OUT_OF_MEMORY_CODE = 125
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
@@ -69,6 +72,14 @@ def judge_absent(
     if absent.entry is not None and _was_cancelled_waiting(absent, absent.entry, records, numbers):
         return Observed(absent.job_id, Phase.ENDED, absent.entry.owner, reason=CANCELLED_WAITING, ended_at=now)
     return None
+
+
+def judge_number(absent: Absent, next_number: int, now: datetime) -> Observed | None:
+    """The end of a job whose number the controller is yet to give: it came back from a state older than the job."""
+    entry = absent.entry
+    if entry is None or entry.base is None or not next_number <= entry.base < next_number + _NUMBERS_LOST_AT_MOST:
+        return None
+    return Observed(absent.job_id, Phase.ENDED, entry.owner, reason=LOST, ended_at=now)
 
 
 def _liveliness(record: Record) -> tuple[bool, datetime]:

@@ -130,8 +130,7 @@ class Submitter:
             entry = known[job_id]
             is_sure = not started.was_there or (entry is not None and entry.base == started.slurm_job)
             (outcome.accepted if is_sure else outcome.doubted).add(job_id)
-        if not started.was_there:
-            self._journal.remember(self._entries(array, request.user, started.slurm_job))
+        self._journal.remember(self._entries(array, request.user, started.slurm_job))
 
     def _entries(self, array: Array, user: str, base: int | None) -> list[Entry]:
         return [
