@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sampan_hub.cli.main import main
+from sampan_hub.cli.sitefiles.place import ensure_state_folder
 from sampan_hub.cli.sitefiles.render import UNITS, CannotRender, Facts, SiteFile, render_all
 from sampan_hub.cli.supervise.units import parse_unit
 from sampan_hub.privilege.policy import parse_policy
@@ -238,6 +239,17 @@ def test_a_rule_that_sudo_would_not_take_is_not_written(place: Place, monkeypatc
     assert refused.exit_code == 1
     assert "sudo would not take the rule" in refused.output
     assert place.files() == {}
+
+
+def test_no_state_folder_is_given_away_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns the folder above may put a link in the place of what root has just made."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    owner = precious.stat().st_uid
+    monkeypatch.setattr(Path, "mkdir", lambda self, **_: self.symlink_to(precious))
+    with pytest.raises(NotADirectoryError):
+        ensure_state_folder(tmp_path / "state", "nobody")
+    assert precious.stat().st_uid == owner
 
 
 def test_only_root_writes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from sampan_hub.cli.sitefiles.render import SUDO_RULE, SiteFile
@@ -56,11 +57,10 @@ def ensure_state_folder(folder: Path, user: str) -> None:
             f"There is no user {user}: run `useradd --system --create-home --home-dir {folder.parent} {user}`, "
             "or name another one with --user."
         ) from None
-    for above in reversed([parent for parent in folder.parents if not parent.exists()]):
-        above.mkdir()
-        above.chmod(0o755)
+    _make_missing(folder.parent)
     folder.mkdir(mode=0o700)
-    os.chown(folder, account.pw_uid, account.pw_gid)
+    with _opened(folder) as descriptor:
+        os.fchown(descriptor, account.pw_uid, account.pw_gid)
 
 
 def _under(root: Path, file: SiteFile) -> Path:
@@ -74,10 +74,26 @@ def _read(path: Path) -> str | None:
         return None
 
 
+def _make_missing(folder: Path) -> None:
+    """The folder and those above it are there; what is made can be entered by everybody, whatever the umask."""
+    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        missing.mkdir()
+        with _opened(missing) as descriptor:
+            os.fchmod(descriptor, 0o755)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """The folder that was just made, and no link: whoever owns the one above could have put one in its place."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _draft(target: Path, file: SiteFile) -> Path:
-    for folder in reversed([parent for parent in target.parents if not parent.exists()]):
-        folder.mkdir()
-        folder.chmod(0o755)
+    _make_missing(target.parent)
     draft = target.with_name(f".{target.name}.draft")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
