@@ -20,8 +20,11 @@ from sampan_hub.cli import packaged
 from sampan_hub.cli.environments import build as building
 from sampan_hub.cli.environments import interpreter, prune, readable, versions, wheels
 from sampan_hub.cli.environments.prune import JobTimes
+from sampan_hub.cli.environments.running import ask_jobs
 from sampan_hub.cli.environments.trouble import CannotBuild
 from sampan_hub.cli.main import main
+from sampan_hub.cli.supervise.site import Site
+from sampan_hub.settings.model import Settings
 from tests.support.tiny_wheels import make_lock, make_wheel
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -458,3 +461,15 @@ def test_pruning_without_knowing_what_runs_removes_nothing(
     assert versions.folder_of(shelf.path, 1).exists()
     assert CliRunner().invoke(main, [*command, "--force"]).exit_code == 0
     assert not versions.folder_of(shelf.path, 1).exists()
+
+
+def test_an_installation_that_does_not_answer_in_time_is_one_of_which_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(argv: list[str], *, timeout: float, **_: object) -> None:
+        raise subprocess.TimeoutExpired(argv, timeout)
+
+    site = Site(Settings(state_dir=tmp_path), None)
+    monkeypatch.setattr(subprocess, "run", hang)
+    with pytest.raises(CannotBuild, match="--force"):
+        ask_jobs(site)

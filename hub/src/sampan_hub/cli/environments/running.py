@@ -13,6 +13,7 @@ from sampan_hub.cli.environments.trouble import CannotBuild
 from sampan_hub.cli.supervise.site import Site
 
 ASK_TIMEOUT_S = 60
+UNKNOWN = "Which jobs run cannot be found out; --force removes versions in spite of it."
 
 
 def ask_jobs(site: Site) -> Any:
@@ -28,18 +29,21 @@ def ask_jobs(site: Site) -> Any:
     if site.settings_file is not None:
         words += ["--config", str(site.settings_file.absolute())]
     as_owner = os.geteuid() == 0 and owner.st_uid != 0
-    done = subprocess.run(
-        [*words, "jobs", "--json"],
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=ASK_TIMEOUT_S,
-        check=False,
-        user=owner.st_uid if as_owner else None,
-        group=owner.st_gid if as_owner else None,
-        extra_groups=() if as_owner else None,
-    )
+    try:
+        done = subprocess.run(
+            [*words, "jobs", "--json"],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=ASK_TIMEOUT_S,
+            check=False,
+            user=owner.st_uid if as_owner else None,
+            group=owner.st_gid if as_owner else None,
+            extra_groups=() if as_owner else None,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotBuild(f"{UNKNOWN} ({error})") from error
     if done.returncode:
-        raise CannotBuild(f"Which jobs run cannot be found out; --force removes versions in spite of it. {done.stderr}")
+        raise CannotBuild(f"{UNKNOWN} {done.stderr}")
     return json.loads(done.stdout)
