@@ -26,7 +26,7 @@ from tests.bench.slurm.bed import WORDS, Bed, open_bed
 
 BOTH = ("notebook_start", "cluster_start", "adapting")
 """Measured on both profiles."""
-WIDE = ("mass",)
+WIDE = ("restart", "scaling", "idle")
 """On the machines with room for a thousand jobs that only pretend."""
 PLAN = (*((name, profile) for profile in ("stock", "delay0") for name in BOTH), *((name, "wide") for name in WIDE))
 NAMES = tuple(f"slurm_{name}_{profile}" for name, profile in PLAN)
