@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sampan_hub.backends.base import BackendError, LogTail, Phase
-from sampan_hub.backends.slurm import SlurmBackend
-from sampan_hub.backends.slurm.acting import Acting, ActingRefused, Started
+from sampan_hub.backends.slurm import SlurmBackend, submitting
+from sampan_hub.backends.slurm.acting import Acting, ActingRefused, ActingUnreachable, Started
 from sampan_hub.backends.slurm.commands import Commands
 from sampan_hub.backends.slurm.comment import make_comment
 from sampan_hub.backends.slurm.names import JobName
@@ -171,6 +171,24 @@ async def test_silence_for_all_is_an_error(rig: Rig) -> None:
     rig.acting.answer = answer
     with pytest.raises(BackendError, match="no answer"):
         await rig.backend.submit([make_spec(0)])
+
+
+async def test_a_controller_that_is_away_for_a_moment_is_asked_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitting, "_AGAIN_AFTER_S", 0.01)
+    monkeypatch.setattr(submitting, "PERSIST_S", 0.3)
+    answers = iter([False, False, True])
+
+    def answer(_: Submit) -> Started:
+        if next(answers, False):
+            return Started(77, was_there=False)
+        raise ActingUnreachable("Slurm does not answer")
+
+    rig.acting.answer = answer
+    job = make_spec(0)
+    assert (await rig.backend.submit([job])).accepted == {job.job_id}
+    assert len(rig.acting.submits) == 3
+    with pytest.raises(BackendError, match="does not answer"):  # it is away for good
+        await rig.backend.submit([make_spec(1)])
 
 
 async def test_what_an_earlier_call_put_there_counts_when_it_is_listed(rig: Rig) -> None:

@@ -51,6 +51,10 @@ class ActingRefused(BackendError):
         self.text = text
 
 
+class ActingUnreachable(BackendError):
+    """Slurm gave the program no answer: nothing is known, and to ask for the same again is safe and may help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Started:
     """What a submit came to. `was_there`: an earlier call had put this very stage into the queue."""
@@ -166,4 +170,6 @@ def _read_answer(verb: str, output: bytes, errors: bytes) -> dict[str, Any]:
     code, text = str(error.get("code")), str(error.get("text"))
     if code in _FINAL:
         raise ActingRefused(code, text)
+    if code == "unreachable":
+        raise ActingUnreachable(f"sampan-run-as {verb}: {text}")
     raise BackendError(f"sampan-run-as {verb}: {text}")

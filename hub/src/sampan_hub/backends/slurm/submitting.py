@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampan_hub.backends.base import BackendError, JobSpec
-from sampan_hub.backends.slurm.acting import Acting, ActingRefused
+from sampan_hub.backends.slurm.acting import Acting, ActingRefused, ActingUnreachable, Started
 from sampan_hub.backends.slurm.batching import Array, make_arrays
 from sampan_hub.backends.slurm.comment import TooLong
 from sampan_hub.backends.slurm.journal import Entry, Journal
@@ -26,6 +26,10 @@ from sampan_hub.settings.model import Environment
 from sampan_hub.settings.slurm import SlurmBackend
 
 log = logging.getLogger(__name__)
+
+PERSIST_S = 15.0
+"""For so long a submit that Slurm did not answer is asked again: restarts of a controller take seconds."""
+_AGAIN_AFTER_S = 1.0
 
 
 def make_acting(settings: SlurmBackend) -> Acting:
@@ -119,7 +123,7 @@ class Submitter:
         if asyncio.get_running_loop().time() > last_begin:
             raise BackendError("there was no time left to submit")
         try:
-            started = await self._acting.submit(request)
+            started = await self._persist(request, last_begin)
         except ActingRefused as error:
             outcome.refused.update(dict.fromkeys(ids, explain_refusal(error.code, error.text)))
             with contextlib.suppress(BackendError):
@@ -131,6 +135,18 @@ class Submitter:
             is_sure = not started.was_there or (entry is not None and entry.base == started.slurm_job)
             (outcome.accepted if is_sure else outcome.doubted).add(job_id)
         self._journal.remember(self._entries(array, request.user, started.slurm_job))
+
+    async def _persist(self, request: Submit, last_begin: float) -> Started:
+        """Asked again for a while as long as Slurm does not answer: the same stage becomes one job at most."""
+        loop = asyncio.get_running_loop()
+        end = min(last_begin, loop.time() + PERSIST_S)
+        while True:
+            try:
+                return await self._acting.submit(request)
+            except ActingUnreachable:
+                if loop.time() + _AGAIN_AFTER_S > end:
+                    raise
+                await asyncio.sleep(_AGAIN_AFTER_S)
 
     def _entries(self, array: Array, user: str, base: int | None) -> list[Entry]:
         return [
