@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,10 +44,10 @@ def store(sqlite_url: str) -> Iterator[Store]:
 
 @asynccontextmanager
 async def reconciling(
-    store: Store, backend: FakeBackend, *, clock: Callable[[], datetime] | None = None
+    store: Store, backend: FakeBackend, *, clock: Callable[[], datetime] | None = None, rules: SpecRules = SPECS
 ) -> AsyncIterator[Reconciler]:
     options = {} if clock is None else {"clock": clock}
-    reconciler = Reconciler(store, {"fake": backend}, Settings(), SPECS, **options)
+    reconciler = Reconciler(store, {"fake": backend}, Settings(), rules, **options)
     task = asyncio.create_task(reconciler.run())
     try:
         yield reconciler
@@ -132,6 +134,21 @@ async def test_a_backend_is_told_what_should_be_there(store: Store) -> None:
     async with reconciling(store, backend):
         await until(lambda: bool(told))
     assert told[0] == {job.id}, "the first look of a restarted service knows what to expect"
+
+
+async def test_nothing_waits_for_a_slow_directory_of_users(store: Store) -> None:
+    loop = asyncio.get_running_loop()
+
+    def look_up(_: str) -> int:
+        others_went_on = threading.Event()
+        loop.call_soon_threadsafe(others_went_on.set)
+        assert others_went_on.wait(PATIENCE_S / 2), "everybody waited"
+        return 1000
+
+    rules = replace(SPECS, places={"fake": replace(PLACE, uid_of=look_up)})
+    async with reconciling(store, FakeBackend(), rules=rules):
+        await asyncio.to_thread(store.submit, make_draft(1), NO_LIMITS, now())
+        await until(lambda: states(store) == [State.STARTING])
 
 
 async def test_it_comes_to_rest(store: Store) -> None:

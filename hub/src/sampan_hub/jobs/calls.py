@@ -76,7 +76,8 @@ class Calls:
         self._watch.look_now()
 
     async def _submit(self, jobs: Sequence[Job]) -> None:
-        specs, refused = self._specs(jobs)
+        # In a thread: system users may be looked up in a directory on another machine, homes be on another's disk.
+        specs, refused = await asyncio.to_thread(self._specs, jobs)
         accepted: frozenset[str] = frozenset()
         if specs:
             try:
