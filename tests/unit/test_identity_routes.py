@@ -59,3 +59,14 @@ async def test_jupyterhub_sees_the_targets_it_gave(proxy: JobProxy) -> None:
         assert sent == expected
         route = proxy._reformat_routespec("/user/ana/", {**data, "target": sent, "jupyterhub": True})
         assert route["target"] == TARGET
+
+
+async def test_activity_is_told_now_and_then(proxy: JobProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def get_all_routes(_self: ConfigurableHTTPProxy) -> dict[str, Any]:
+        return {"/user/ana/": {"data": {"user": "ana", "last_activity": "2026-11-23T05:00:00Z"}}}
+
+    monkeypatch.setattr(ConfigurableHTTPProxy, "get_all_routes", get_all_routes)
+    told = [set((await proxy.get_all_routes())["/user/ana/"]["data"]) for _ in range(3)]
+    assert told == [{"user", "last_activity"}, {"user"}, {"user"}]
+    monkeypatch.setattr("sampan_hub.identity.routes.ACTIVITY_S", 0.0)
+    assert "last_activity" in (await proxy.get_all_routes())["/user/ana/"]["data"]

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
 
 BEGINNING = "https://"
+ACTIVITY_S = 300.0
+"""How often JupyterHub hears from the proxy who was active: a query of its database for every route, each time."""
 
 
 class JobProxy(ConfigurableHTTPProxy):
     """JupyterHub's own, for which the same routes have targets without a job's name."""
 
+    _activity_told_at_s = float("-inf")
+
+    async def get_all_routes(self) -> dict[str, Any]:
+        """All of them, for JupyterHub to compare with its own every few seconds; with last activities now and then."""
+        routes: dict[str, Any] = await super().get_all_routes()
+        if time.monotonic() - self._activity_told_at_s < ACTIVITY_S:
+            for route in routes.values():
+                route["data"].pop("last_activity", None)
+        else:
+            self._activity_told_at_s = time.monotonic()
+        return routes
+
     async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
-        await super().add_route(routespec, name_job(target, self._job_of(data or {})), data)
+        if target.startswith(BEGINNING):  # finding the job is a query
+            target = name_job(target, self._job_of(data or {}))
+        await super().add_route(routespec, target, data)
 
     def _reformat_routespec(self, routespec: str, chp_data: dict[str, Any]) -> dict[str, Any]:
         """A target that names another job than the server's stays as it is: JupyterHub then puts it right."""
         route: dict[str, Any] = super()._reformat_routespec(routespec, chp_data)
-        route["target"] = unname_job(route["target"], self._job_of(route["data"]))
+        if route["target"].startswith(BEGINNING):
+            route["target"] = unname_job(route["target"], self._job_of(route["data"]))
         return route
 
     def _job_of(self, data: dict[str, Any]) -> str | None:
