@@ -191,9 +191,11 @@ async def test_without_an_answer_ends_are_told_late_and_absence_never(journal: J
     ends = Ends("slurm", commands, journal, INSTANCE)
     first = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({(BATCH, "9")}), LATER, BLOCK)
     assert (first.ended, [seen.phase for seen in first.others]) == ([], [Phase.UNKNOWN])
+    assert first.is_waiting
     assert first.trouble == "sacct failed"
     late = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({(BATCH, "9")}), LATER + HOLD, BLOCK)
     assert [seen.job_id for _, seen in late.ended] == [NAME.job_id(None)]
+    assert not late.is_waiting
 
 
 async def test_what_the_controller_lost_has_ended(journal: Journal) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from sampan_hub.backends.base import Pace
+from sampan_hub.backends.base import Expected, Listing, Pace
 from sampan_hub.backends.fake import FakeBackend
 from sampan_hub.jobs.reconcile import utc_now
 from sampan_hub.jobs.watch import Watch
@@ -68,6 +69,20 @@ async def test_who_asks_for_a_look_gets_one(pace: Pace) -> None:
     async with running(pace) as looked:
         looked.watch.look_now()
         await looked.until(lambda: len(looked.times) == 2)
+
+
+async def test_what_is_about_to_be_known_is_looked_at_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    listings = iter([False, False, True])
+    observe = FakeBackend.observe
+
+    async def unsettled(backend: FakeBackend, expected: Collection[Expected] = ()) -> Listing:
+        return replace(await observe(backend, expected), is_settled=next(listings, True))
+
+    monkeypatch.setattr(FakeBackend, "observe", unsettled)
+    async with running(PATIENT) as looked:
+        await looked.until(lambda: len(looked.times) == 3)
+        await asyncio.sleep(2 * PATIENT.moving_s)
+        assert len(looked.times) == 3
 
 
 async def test_a_longer_interval_lets_the_present_rest_be() -> None:

@@ -154,6 +154,8 @@ class Listing:
     """Whatever else of ours was found there (folders, orphan process groups), in words, for `sampan check`."""
     troubles: tuple[str, ...] = ()
     """What an administrator should know of this look although it succeeded: sentences."""
+    is_settled: bool = True
+    """False: something of it is about to be known, so the next look should follow soon."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,9 @@ class Watch:
         while True:
             self._is_asked = False
             await self.look()
-            self._due_at = time.monotonic() + self.interval_s
+            is_settled = not self._listings or self._listings[-1].is_settled
+            rest_s = self.interval_s if is_settled else min(self.interval_s, self.backend.pace.moving_s)
+            self._due_at = time.monotonic() + rest_s
             await asyncio.sleep(gap_s)
             await self._rest()
 

@@ -150,6 +150,7 @@ class SlurmBackend:
             jobs=tuple(jobs),
             complete_history=configuration.has_accounting,
             troubles=tuple(troubles),
+            is_settled=not found.is_waiting,
         )
 
     def _living(self, sightings: Sequence[Sighting], rows: Sequence[Row], now: datetime) -> list[Observed]:

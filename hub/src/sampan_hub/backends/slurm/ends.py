@@ -48,6 +48,8 @@ class Found:
     others: list[Observed] = field(default_factory=list)
     trouble: str | None = None
     """Why accounting could not be asked."""
+    is_waiting: bool = False
+    """Whether something ended whose details are still waited for."""
 
 
 class Ends:
@@ -104,7 +106,9 @@ class Ends:
         for sighting in over:
             raw_id = sighting.row.raw_id
             is_late = sighting.job_id in hurried or now - self._asked[_key(sighting)].first_at >= HOLD
-            _sort(found, raw_id, judge_ended(sighting, by_number.get(raw_id, ()), is_late, now))
+            seen = judge_ended(sighting, by_number.get(raw_id, ()), is_late, now)
+            found.is_waiting = found.is_waiting or seen.phase is Phase.UNKNOWN
+            _sort(found, raw_id, seen)
 
     def _note_answers(
         self, absent: Iterable[Expected], records: Iterable[Record], numbers: Collection[tuple[str, str]], now: datetime
