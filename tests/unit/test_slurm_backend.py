@@ -200,6 +200,15 @@ async def test_what_an_earlier_call_put_there_counts_when_it_is_listed(rig: Rig)
     assert submitted.refused == {}
 
 
+async def test_what_is_sure_is_told_though_what_is_doubted_cannot_be_looked_at(rig: Rig) -> None:
+    rig.acting.answer = lambda request: Started(77, was_there=request.user == "bob")
+    specs = [make_spec(0), make_spec(1, owner="bob", uid=4002)]
+    rig.slurm.say("squeue", "exit 1")
+    assert (await rig.backend.submit(specs)).accepted == {specs[0].job_id}
+    with pytest.raises(BackendError):
+        await rig.backend.submit([make_spec(2, owner="bob", uid=4002)])
+
+
 async def test_what_ended_is_not_submitted_again(rig: Rig) -> None:
     await rig.backend.submit([make_spec(0)])
     rig.slurm.show(shown(0, "CANCELLED"))

@@ -109,7 +109,12 @@ class SlurmBackend:
         outcome = await self._submitter.submit(batch, configuration.block, BEGIN_CALLS_S)
         if not outcome.doubted:
             return Submitted(frozenset(outcome.accepted), outcome.refused)
-        shown = {sighting.job_id for sighting in await self._look()}
+        try:
+            shown = {sighting.job_id for sighting in await self._look()}
+        except BackendError:
+            if not (outcome.accepted or outcome.refused):
+                raise
+            shown = set()
         return Submitted(frozenset(outcome.accepted | (outcome.doubted & shown)), outcome.refused)
 
     async def cancel(self, job_ids: Sequence[str]) -> None:
