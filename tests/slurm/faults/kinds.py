@@ -1,0 +1,35 @@
+"""The list of kinds. Each injects and yields, waits for what must come and yields, then clears up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.slurm.faults.world import World
+
+Fault = Callable[[World, random.Random], Iterator[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`alone`: it happens to everybody, so nothing else happens beside it. `most`: of one run, for what takes long."""
+
+    name: str
+    fault: Fault
+    alone: bool
+    most: int | None = None
+
+
+KINDS: dict[str, Kind] = {}
+
+
+def kind(name: str, *, alone: bool = False, most: int | None = None) -> Callable[[Fault], Fault]:
+    """Enter a fault into the list."""
+
+    def enter(fault: Fault) -> Fault:
+        assert name not in KINDS
+        KINDS[name] = Kind(name, fault, alone, most)
+        return fault
+
+    return enter

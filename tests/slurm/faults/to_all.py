@@ -1,0 +1,224 @@
+"""Faults that happen to a machine, to Slurm or to the service's memory: one at a time, while jobs come and go."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Iterator
+
+from tests.slurm.faults.kinds import kind
+from tests.slurm.faults.light import Job, is_running
+from tests.slurm.faults.to_jobs import LOOKS_S
+from tests.slurm.faults.world import World
+
+SHORT_S = 10
+LONG_S = 60
+
+
+def slurmctld_down(world: World, choose: random.Random, moment: str, length_s: float) -> Iterator[None]:
+    """Something is asked for while it is away."""
+    going = world.running()
+    ids = []
+    if moment == "submit":
+        ids = world.one.submit("alice", choose.choice([1, 3]))
+        time.sleep(choose.uniform(0, 0.6))
+    if moment == "stop":
+        world.one.stop(going)
+        time.sleep(choose.uniform(0, 0.3))
+    world.slurm.slurmctld.stop()
+    time.sleep(length_s / 2)
+    if moment == "submit":
+        ids += world.one.submit("bob")
+    time.sleep(length_s / 2)
+    states = {world.one.job(job_id)["state"] for job_id in world.standing}
+    assert states == {"running"}, "nothing changes while nothing is known"
+    world.slurm.start_slurmctld()
+    yield
+    world.one.until_running(*ids, *world.standing, timeout_s=90)
+    if moment == "stop":
+        world.one.until_ended(going)
+    yield
+    world.stop(*ids, going)
+
+
+@kind("slurmctld down 10 s: submit", alone=True)
+def down_in_submit(world: World, choose: random.Random) -> Iterator[None]:
+    yield from slurmctld_down(world, choose, "submit", SHORT_S)
+
+
+@kind("slurmctld down 10 s: listing", alone=True)
+def down_in_listing(world: World, choose: random.Random) -> Iterator[None]:
+    yield from slurmctld_down(world, choose, "listing", SHORT_S)
+
+
+@kind("slurmctld down 10 s: stop", alone=True)
+def down_in_stop(world: World, choose: random.Random) -> Iterator[None]:
+    yield from slurmctld_down(world, choose, "stop", SHORT_S)
+
+
+@kind("slurmctld down 60 s", alone=True, most=3)
+def down_long(world: World, choose: random.Random) -> Iterator[None]:
+    yield from slurmctld_down(world, choose, choose.choice(["submit", "listing", "stop"]), LONG_S)
+
+
+@kind("slurmctld killed right after a submit", alone=True)
+def killed_after_submit(world: World, choose: random.Random) -> Iterator[None]:
+    ids = world.one.submit("alice", choose.choice([1, 3]))
+    arrived = {"queued", "starting", "running"}
+    for job_id in ids:
+        world.one.until(job_id, lambda job: job["state"] in arrived, "is submitted")
+    world.slurm.slurmctld.kill()
+    world.slurm.start_slurmctld()
+    yield
+    for job_id in ids:
+        job = world.one.until(job_id, is_settled, "runs, or is known to be lost", timeout_s=120)
+        assert job["state"] == "running" or job["reason"]["code"] == "lost-by-slurm", job
+    yield
+    world.stop(*ids)
+
+
+def is_settled(job: Job) -> bool:
+    """A controller killed that early comes back without the job as often as with it."""
+    return is_running(job) or job["state"] == "ended"
+
+
+def lying_squeue(world: World, choose: random.Random, *lies: str) -> Iterator[None]:
+    """For some looks; meanwhile one job comes and one goes."""
+    going = world.running()
+    world.ground.say("squeue", choose.choice(lies))
+    coming = world.one.submit("alice")
+    world.one.stop(going)
+    time.sleep(choose.uniform(3, 8))
+    ended = {job_id for job_id, job in world.one.jobs().items() if job["state"] == "ended"}
+    assert not ended & {*world.standing, *coming}
+    world.ground.hush("squeue")
+    yield
+    world.one.until_running(*coming, *world.standing)
+    world.one.until_ended(going)
+    yield
+    world.stop(*coming)
+
+
+@kind("squeue garbage", alone=True)
+def squeue_garbage(world: World, choose: random.Random) -> Iterator[None]:
+    yield from lying_squeue(world, choose, "garbage", "words", "failing")
+
+
+@kind("squeue hanging", alone=True)
+def squeue_hanging(world: World, choose: random.Random) -> Iterator[None]:
+    yield from lying_squeue(world, choose, "hanging")
+
+
+@kind("squeue half", alone=True)
+def squeue_half(world: World, choose: random.Random) -> Iterator[None]:
+    yield from lying_squeue(world, choose, "half", "lines", "nothing")
+
+
+@kind("slurmd killed", alone=True)
+def slurmd_killed(world: World, choose: random.Random) -> Iterator[None]:
+    """Sometimes long enough for Slurm to give its node up."""
+    node = world.row(choose.choice(world.standing)).node
+    given_up = choose.random() < 0.3
+    lost = world.lose_node(node) if given_up else []
+    world.slurm.slurmd[node].kill()
+    if given_up:
+        world.slurm.declare_down(node)
+    else:
+        time.sleep(choose.uniform(1, 4))
+    world.slurm.slurmd[node].start()
+    yield
+    for ended in world.one.until_ended(*lost):
+        assert ended["reason"]["code"] == "node-failed", ended
+    world.one.until_running(*world.standing)
+    yield
+    world.slurm.wait_for_nodes(node)
+
+
+@kind("node crashed", alone=True)
+def node_crashed(world: World, choose: random.Random) -> Iterator[None]:
+    node = world.row(choose.choice(world.standing)).node
+    lost = world.lose_node(node)
+    world.slurm.crash(node)
+    world.slurm.declare_down(node)
+    yield
+    for ended in world.one.until_ended(*lost):
+        assert ended["reason"]["code"] == "node-failed", ended
+    yield
+    world.one.until_running(*world.standing)
+    world.slurm.boot(node)
+
+
+@kind("node drained", alone=True)
+def node_drained(world: World, choose: random.Random) -> Iterator[None]:
+    node = world.row(choose.choice(world.standing)).node
+    world.slurm.drain(node)
+    ids = world.one.submit("alice", 2)
+    yield
+    world.one.until_running(*ids, *world.standing)
+    yield
+    assert node not in {world.row(job_id).node for job_id in ids}
+    world.slurm.resume(node)
+    world.stop(*ids)
+
+
+@kind("slurmdbd down", alone=True)
+def slurmdbd_down(world: World, choose: random.Random) -> Iterator[None]:
+    assert world.slurm.accounting is not None
+    going, stopped = world.running(), world.running()
+    world.slurm.accounting.slurmdbd.stop()
+    try:
+        world.slurm.ask("scancel", world.row(going).shown_id)
+        world.one.stop(stopped)
+        ids = world.one.submit("alice")
+        yield
+        world.one.until_ended(going, stopped)
+        world.one.until_running(*ids, *world.standing)
+        yield
+    finally:
+        world.slurm.accounting.start_slurmdbd()
+    world.stop(*ids)
+
+
+@kind("database wiped", alone=True)
+def database_wiped(world: World, choose: random.Random) -> Iterator[None]:
+    journal = choose.random() < 0.5
+    job_id = world.running()
+    world.one.while_down(lambda: world.one.wipe(journal=journal))
+    yield
+    world.one.until_running(job_id, *world.standing)
+    yield
+    world.stop(job_id)
+
+
+@kind("database restored from yesterday", alone=True)
+def database_restored(world: World, choose: random.Random) -> Iterator[None]:
+    """One job had just been asked for, one has been stopped since, one is newer than the backup."""
+    copy = world.ground.folder / f"yesterday-{secrets.token_hex(4)}.sqlite"
+    stopped = world.running()
+    (asked,) = world.one.submit("alice")
+    world.one.back_up(copy)
+    newer = world.running()
+    world.one.until_running(asked)
+    world.stop(stopped)
+    world.one.while_down(lambda: world.one.restore(copy))
+    yield
+    world.one.until_running(asked, newer, *world.standing)
+    world.one.until_ended(stopped)
+    yield
+    world.stop(asked, newer)
+
+
+@kind("a second installation forgets everything", alone=True)
+def second_installation(world: World, choose: random.Random) -> Iterator[None]:
+    job_id = world.running()
+    world.two.while_down(lambda: world.two.wipe(journal=True))
+    world.one.kill()
+    yield
+    world.two.until_running(*world.theirs)
+    world.one.until_running(job_id, *world.standing)
+    yield
+    world.stop(job_id)
+    time.sleep(LOOKS_S)
+    assert set(world.two.jobs()) == set(world.theirs)
+    assert not set(world.one.jobs()) & set(world.theirs)

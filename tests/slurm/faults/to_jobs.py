@@ -1,0 +1,189 @@
+"""Faults that happen to one job; several at a time."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Iterator
+
+from tests.slurm.faults.kinds import kind
+from tests.slurm.faults.world import World
+from tests.support.installation import wait_until
+
+LOOKS_S = 4
+"""Within this time an installation has looked at Slurm at least once more."""
+
+
+@kind("cancelled behind our back")
+def cancelled(world: World, choose: random.Random) -> Iterator[None]:
+    job_id = world.running(choose.choice(["alice", "bob"]))
+    world.slurm.ask("scancel", world.row(job_id).shown_id)
+    yield
+    (ended,) = world.one.until_ended(job_id)
+    assert ended["reason"]["code"] == "cancelled", ended
+
+
+@kind("held")
+def held(world: World, choose: random.Random) -> Iterator[None]:
+    with world.closed_partition():
+        job_id = world.waiting()
+        number = world.row(job_id).shown_id
+        world.slurm.ask("scontrol", "hold", number)
+    yield
+    is_told = lambda job: "held" in (job["reason"] or {}).get("code", "")  # noqa: E731
+    world.one.until(job_id, is_told, "is told to be held")
+    yield
+    assert world.one.job(job_id)["state"] == "queued"
+    world.slurm.ask("scontrol", "release", number)
+    world.one.until_running(job_id)
+    world.stop(job_id)
+
+
+@kind("requeued")
+def requeued(world: World, choose: random.Random) -> Iterator[None]:
+    job_id = world.running()
+    number = world.row(job_id).raw_id
+    world.slurm.ask("scontrol", "update", f"JobId={number}", "Requeue=1")
+    world.slurm.ask("scontrol", "requeue", number)
+    yield
+    world.one.until_ended(job_id, timeout_s=150)
+    assert len(world.ground.runs_of(job_id)) == 1
+
+
+@kind("walltime", most=3)
+def walltime(world: World, choose: random.Random) -> Iterator[None]:
+    job_id = world.running(size="brief")
+    yield
+    (ended,) = world.one.until_ended(job_id, timeout_s=150)
+    assert ended["reason"]["code"] == "walltime", ended
+
+
+@kind("out of memory")
+def out_of_memory(world: World, choose: random.Random) -> Iterator[None]:
+    (job_id,) = world.one.submit("alice", fault="memory")
+    yield
+    (ended,) = world.one.until_ended(job_id)
+    assert ended["reason"]["code"] == "out-of-memory", ended
+
+
+@kind("stage folder deleted under a running job")
+def stage_deleted(world: World, choose: random.Random) -> Iterator[None]:
+    job_id = world.running()
+    world.slurm.hub.run(["rm", "-r", world.stage(world.row(job_id))], user="alice", check=True)
+    time.sleep(LOOKS_S)
+    yield
+    world.one.until_running(job_id)
+    yield
+    world.stop(job_id)
+
+
+@kind("stage folder deleted before the start")
+def stage_deleted_early(world: World, choose: random.Random) -> Iterator[None]:
+    with world.closed_partition():
+        job_id = world.waiting()
+        world.slurm.hub.run(["rm", "-r", world.stage(world.row(job_id))], user="alice", check=True)
+    yield
+    world.one.until_ended(job_id)
+    assert world.ground.runs_of(job_id) == []
+
+
+@kind("sbatch reply lost: run-as killed")
+def run_as_killed(world: World, choose: random.Random) -> Iterator[None]:
+    yield from _lose_reply(world, "killed", choose)
+
+
+@kind("sbatch reply lost: sbatch says that it failed")
+def sbatch_mute(world: World, choose: random.Random) -> Iterator[None]:
+    yield from _lose_reply(world, "mute", choose)
+
+
+def _lose_reply(world: World, how: str, choose: random.Random) -> Iterator[None]:
+    """Whoever of alice's comes next: another fault's job, perhaps, which must not mind either."""
+    world.ground.say(f"sbatch-alice-{how}", "")
+    ids = world.one.submit("alice", choose.choice([1, 1, 3]))
+    yield
+    world.one.until_running(*ids)
+    yield
+    assert not world.ground.hush(f"sbatch-alice-{how}"), "nobody's reply was lost"
+    world.stop(*ids)
+
+
+@kind("service killed during a submit")
+def killed_in_submit(world: World, choose: random.Random) -> Iterator[None]:
+    ids = world.one.submit(choose.choice(["alice", "bob"]), choose.choice([1, 3]))
+    time.sleep(choose.uniform(0, 1.2))
+    world.one.kill()
+    yield
+    world.one.until_running(*ids)
+    yield
+    world.stop(*ids)
+
+
+@kind("service killed during a stop")
+def killed_in_stop(world: World, choose: random.Random) -> Iterator[None]:
+    ids = world.one.submit("alice", 2)
+    world.one.until_running(*ids)
+    world.one.stop(ids[0])
+    time.sleep(choose.uniform(0, 1.0))
+    world.one.kill()
+    yield
+    world.one.until_ended(ids[0])
+    world.one.until_running(ids[1])
+    yield
+    world.stop(ids[1])
+
+
+@kind("forged comment: another person's copy")
+def forged_by_another(world: World, choose: random.Random) -> Iterator[None]:
+    job_id = world.running()
+    with world.bob:
+        number = _copy(world, job_id, "bob")
+    yield
+    wait_until(lambda: ("forged", job_id) in world.one.findings(), 30, "it is shown to administrators")
+    yield
+    world.one.until_running(job_id)
+    world.stop(job_id)
+    time.sleep(LOOKS_S)
+    assert world.slurm.job(int(number))["JobState"] == "RUNNING", "bob's job is his alone"
+    world.slurm.ask("scancel", number)
+
+
+@kind("forged comment: her own copy")
+def copied_by_herself(world: World, choose: random.Random) -> Iterator[None]:
+    job_id = world.running()
+    number = _copy(world, job_id, "alice")
+    time.sleep(LOOKS_S)
+    world.slurm.ask("scancel", number)
+    yield
+    time.sleep(LOOKS_S)
+    world.one.until_running(job_id)
+    yield
+    world.stop(job_id)
+
+
+def _copy(world: World, job_id: str, user: str) -> str:
+    """A job with the same name and comment that does nothing."""
+    number = world.row(job_id).raw_id
+    words = world.slurm.ask("squeue", "-h", "-a", "-j", number, "-o", "%j %k").split()
+    options = [f"--job-name={words[0]}", f"--comment={words[1]}", "--output=/dev/null", "--mem=50", "--account=common"]
+    forged = str(world.slurm.submit(user, "#!/bin/sh\nexec sleep 600\n", *options))
+    world.judges["one"].forged.add(forged)
+    world.slurm.wait_for_job(int(forged), "RUNNING")
+    return forged
+
+
+@kind("home full")
+def home_full(world: World, choose: random.Random) -> Iterator[None]:
+    with world.bob:
+        world.slurm.homes.fill("bob")
+        try:
+            (job_id,) = world.one.submit("bob")
+            yield
+            (ended,) = world.one.until_ended(job_id)
+            assert ended["reason"]["code"] == "slurm-home-full", ended
+            yield
+        finally:
+            world.slurm.homes.restore()
+        shutil.rmtree(world.slurm.home("bob") / "nothing", ignore_errors=True)
+        world.stop(world.running("bob"))
