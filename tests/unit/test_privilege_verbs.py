@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,16 @@ def test_two_calls_do_not_work_on_one_stage(ana: Person) -> None:
     with (ana.stage / ".lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert ana.fail(SUBMIT).code == "busy"
+
+
+def test_nobody_holds_a_call_up_with_a_lock_of_their_own(ana: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan_hub.privilege.stages._LOCK_WAIT_S", 0.1)
+    ana.do(SUBMIT)
+    begun_s = time.monotonic()
+    with (ana.stage / ".lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert ana.fail(SUBMIT).code == "busy"
+    assert time.monotonic() - begun_s < ana.limit_s / 2
 
 
 def test_cancel_reaches_only_open_jobs_that_are_ours(ana: Person) -> None:

@@ -19,7 +19,7 @@ Code = Literal[
 
 
 class RunAsError(Exception):
-    """Why it was not done. `text` is one sentence and never repeats what the caller sent."""
+    """Why it was not done. `text` is one sentence; of what the caller sent it repeats the name of a user at most."""
 
     def __init__(self, code: Code, text: str) -> None:
         super().__init__(text)

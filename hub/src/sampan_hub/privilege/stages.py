@@ -23,6 +23,8 @@ _LOCK_FILE = ".lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_THEIRS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP)
 _LOCK_PAUSE_S = 0.05
+_LOCK_WAIT_S = 10.0
+"""The person can hold the lock of their stage, and must not keep the service's calls waiting by it for long."""
 _MAX_LOG_BYTES = 1024 * 1024
 _MAX_JOB = 1 << 32
 
@@ -127,15 +129,16 @@ def locked(stage: int, deadline: Deadline) -> Iterator[float]:
     """Holds the stage's lock; gives the time at which the lock was made, which is the stage's."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     lock = os.open(_LOCK_FILE, flags, 0o600, dir_fd=stage)
+    wait = Deadline(min(_LOCK_WAIT_S, deadline.left_s))
     try:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if deadline.left_s == 0:
+                if wait.left_s == 0:
                     raise RunAsError("busy", "Another call works on the same job: ask again.") from None
-                time.sleep(min(_LOCK_PAUSE_S, deadline.left_s))
+                time.sleep(min(_LOCK_PAUSE_S, wait.left_s))
         yield os.fstat(lock).st_mtime
     finally:
         os.close(lock)
