@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sampan.host import draining
 from sampan.host.deadlines import Drain, Replace, Timed, plan_drains, read_times
 from sampan.host.going import Going
 
@@ -71,6 +75,10 @@ class PretendedCluster:
     async def settle(self) -> None:
         """Asked for what is missing."""
 
+    async def remove(self, names: Collection[str]) -> None:
+        for name in names:
+            del self.worker_spec[name]
+
     def spawn(self, coroutine: Any) -> None:
         self.settled += 1
         coroutine.close()
@@ -93,6 +101,25 @@ def test_one_replacement_lets_one_worker_go() -> None:
     assert going.is_covered("b")
     going.let_go(["a"])
     assert not going.is_covered("b"), "the new one is there in place of the first"
+
+
+@pytest.mark.parametrize("trouble", [KeyError("a task that Dask has lost"), ConnectionResetError("gone")])
+def test_who_cannot_be_let_go_in_order_goes_all_the_same(monkeypatch: pytest.MonkeyPatch, trouble: Exception) -> None:
+    async def fail(*_: object) -> None:
+        raise trouble
+
+    class Cluster(PretendedCluster):
+        scheduler = None
+
+        def spawn(self, coroutine: Any) -> None:
+            asyncio.run(coroutine)
+
+    monkeypatch.setattr(draining, "drain", fail)
+    cluster = Cluster(1, "a b", observed="a b")
+    going = make_going(cluster)
+    going.let_go(["a"])
+    assert set(cluster.worker_spec) == {"b"}, "its job is stopped"
+    assert going.names == set()
 
 
 def test_who_cannot_be_replaced_before_may_go_but_only_one() -> None:

@@ -71,5 +71,9 @@ class Going:
             await draining.retire(scheduler, names, until_s or now_s)
         except OSError as error:
             log.warning("A connection was lost while %s went: %s", ", ".join(names), error)
-        await self._cluster.remove(names)
-        self.draining.difference_update(names)
+        except Exception:  # whatever Dask trips over, nobody stays half gone: what they did not end is run again
+            log.exception("%s could not be let go in order", ", ".join(names))
+        try:
+            await self._cluster.remove(names)
+        finally:
+            self.draining.difference_update(names)
