@@ -142,7 +142,7 @@ class SlurmBackend:
         sightings, troubles = self._known.read(rows)
         now = datetime.now(UTC)
         jobs = self._living(sightings, rows, now)
-        found = await self._find_ends(sightings, expected, configuration, now)
+        found = await self._find_ends(sightings, expected, now)
         self._journal.note_end(found.ended)
         jobs += found.others
         jobs += self._journal.ends()
@@ -166,13 +166,8 @@ class SlurmBackend:
             if sighting.phase is not Phase.ENDED
         ]
 
-    async def _find_ends(
-        self,
-        sightings: Sequence[Sighting],
-        expected: Collection[Expected],
-        configuration: Configuration,
-        now: datetime,
-    ) -> Found:
+    async def _find_ends(self, sightings: Sequence[Sighting], expected: Collection[Expected], now: datetime) -> Found:
+        configuration = await self._configured()
         over = self._known.new_ends(sightings)
         if not configuration.has_accounting:
             return await self._ends.find_by_status(over, now)
