@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -105,6 +106,29 @@ def test_folders_of_dead_jobs_are_swept_and_those_of_living_ones_stay(stage: Pat
     names = {folder.name for folder in node.iterdir()}
     assert names == {f"sampan-{os.getuid()}-job-{number}" for number in "23"} | {f"sampan-{os.getuid() + 1}-job-9"}
     os.close(living)
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before it was held", "while it waited to hold it"])
+def test_a_folder_that_another_jobs_sweep_takes_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_before: bool
+) -> None:
+    hold, swept = start.hold, []
+
+    def hold_late(folder: Path, *, wait: bool) -> int | None:
+        if swept:
+            return hold(folder, wait=wait)
+        swept.append(folder)
+        if is_before:
+            shutil.rmtree(folder)
+        held = hold(folder, wait=wait)
+        shutil.rmtree(folder)
+        return held
+
+    monkeypatch.setattr(start, "hold", hold_late)
+    private = start.make_private(tmp_path, {"bootstrap.json": b"{}"}, "4711")
+    assert swept == [private]
+    assert (private / "bootstrap.json").read_bytes() == b"{}"
+    assert hold(private, wait=False) is None, "it is held"
 
 
 def test_a_folder_that_is_there_already_is_not_used(stage: Path) -> None:

@@ -38,6 +38,8 @@ KEPT = frozenset(
 )
 KEPT_BEGINNINGS = ("SLURM_JOB", "SLURM_ARRAY_", "SLURM_CPUS_", "SLURM_MEM_", "SLURM_GPUS")
 CANNOT_START = 71
+MAKE_ATTEMPTS = 10
+"""To make a folder that is still there once it is held: many of one person's jobs may start on a node at once."""
 
 
 class CannotStart(Exception):
@@ -122,18 +124,40 @@ def sweep(parent: Path, beginning: str) -> None:
                 os.close(descriptor)
 
 
+def make_folder(wanted: Path) -> Path:
+    """A new private folder of that name or, where there is one, of a name that begins with it."""
+    try:
+        wanted.mkdir(mode=0o700)
+    except FileExistsError:  # held by a run that still ends, or somebody else's
+        return Path(tempfile.mkdtemp(prefix=f"{wanted.name}-", dir=wanted.parent))
+    return wanted
+
+
+def hold_for_life(folder: Path) -> bool:
+    """Hold the folder in this process and the program it becomes; False where another job's sweep was quicker."""
+    try:
+        held = hold(folder, wait=True)
+    except FileNotFoundError:
+        return False
+    if held is None:
+        return False
+    if os.fstat(held).st_nlink == 0:
+        os.close(held)
+        return False
+    os.set_inheritable(held, True)
+    return True
+
+
 def make_private(parent: Path, files: Mapping[str, bytes], number: str) -> Path:
     """A new folder on this node that only its owner can enter, with the job's private files; held by this process."""
     beginning = f"sampan-{os.getuid()}-job-"
     sweep(parent, beginning)
-    folder = parent / f"{beginning}{number}"
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:  # held by a run that still ends, or somebody else's
-        folder = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=parent))
-    held = hold(folder, wait=True)
-    if held is not None:
-        os.set_inheritable(held, True)
+    for _ in range(MAKE_ATTEMPTS):
+        folder = make_folder(parent / f"{beginning}{number}")
+        if hold_for_life(folder):
+            break
+    else:
+        raise CannotStart(f"a folder in {parent} was removed again and again")
     for name, content in files.items():
         if "/" in name or name.startswith("."):
             raise CannotStart(f"{name!r} is not a name for a private file")
