@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 from sampan_hub.backends.base import Identity
@@ -76,8 +77,12 @@ def sign(key: bytes, identity: Identity) -> Identity:
     return replace(identity, signature=_mac(key, _canonical(identity)))
 
 
+@lru_cache(maxsize=1 << 16)
 def is_signed(key: bytes, identity: Identity) -> bool:
-    """Whether the signature is ours and covers exactly these fields."""
+    """Whether the signature is ours and covers exactly these fields.
+
+    Remembered: each plan asks it again of every job that a listing shows, and the answer never changes.
+    """
     return hmac.compare_digest(identity.signature, _mac(key, _canonical(identity)))
 
 
