@@ -73,7 +73,7 @@ def start(name):
     account = pwd.getpwnam(service["User"])
     log = open(f"/var/log/{name}.log", "ab")
     variable, _, value = service["Environment"].partition("=")
-    files = int(service["LimitNOFILE"])
+    files = min(int(service["LimitNOFILE"]), resource.getrlimit(resource.RLIMIT_NOFILE)[1])  # as a container may say
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     process = subprocess.Popen(
         service["ExecStart"].split(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
