@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sampan_hub.cli.supervise.commands import Command, make_commands, orders_of
 from sampan_hub.cli.supervise.jobs import count_busy_kernels
 from sampan_hub.cli.supervise.ports import Ports
-from sampan_hub.cli.supervise.prepare import ensure_state
+from sampan_hub.cli.supervise.prepare import CannotStart, ensure_state
 from sampan_hub.cli.supervise.site import Site
 from sampan_hub.settings.effective import effective_settings
 
@@ -37,6 +39,12 @@ def test_with_own_tls_it_shows_what_sampan_made(tmp_path: Path) -> None:
     assert {f"--ssl-cert={tls / 'entry.crt'}", f"--ssl-key={tls / 'entry.key'}"} <= set(proxy.argv)
     assert not [word for word in proxy.argv if word.startswith("--client-ssl")]
     assert not (tls / "front.key").exists(), "nobody is asked on other machines"
+
+
+def test_a_certificate_that_cannot_be_read_is_said_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "certificate.pem").touch()
+    with pytest.raises(CannotStart, match=r"key\.pem cannot be read .*: set `tls`"):
+        make_proxy(tmp_path, f"{ENTRY}tls: {{certificate: certificate.pem, key: key.pem}}\n")
 
 
 def test_towards_notebooks_it_shows_the_fronts_and_takes_their_authoritys_alone(tmp_path: Path) -> None:

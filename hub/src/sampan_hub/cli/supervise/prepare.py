@@ -16,6 +16,7 @@ from sampan_hub.cli.supervise.records import make_own_record, write_record
 from sampan_hub.cli.supervise.site import Site
 from sampan_hub.settings.crossing import crosses_hosts
 from sampan_hub.settings.keyfiles import KeyFileError, ensure_key_files
+from sampan_hub.settings.model import Tls
 from sampan_hub.trust.entry import ensure_entry
 from sampan_hub.trust.front import open_front
 
@@ -71,11 +72,24 @@ def ensure_state(site: Site) -> None:
 
 
 def _ensure_certificates(site: Site) -> None:
-    """What the proxy shows to browsers and notebooks, as far as Sampan makes it, is there and lasts for a while."""
+    """What the proxy shows to browsers and notebooks is there and, as far as Sampan makes it, lasts for a while."""
     now = datetime.now(UTC)
+    tls = site.settings.tls
+    if isinstance(tls, Tls):
+        for path in (tls.certificate, tls.key):
+            _require_readable(path)
     ensure_entry(site.settings, site.paths, now)
     if crosses_hosts(site.settings):
         open_front(site.paths.tls, now)
+
+
+def _require_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise CannotStart(
+            f"{path} cannot be read ({error.strerror}): set `tls` to files that this user can read."
+        ) from error
 
 
 def _write_something(path: Path) -> None:
