@@ -14,7 +14,7 @@ from sampan_hub.backends.slurm import SlurmBackend
 from sampan_hub.backends.slurm.submitting import make_acting
 from sampan_hub.jobs.keys import make_instance_id
 from sampan_hub.jobs.reconcile import Reconciler
-from sampan_hub.jobs.spec import SpecRules, make_programs
+from sampan_hub.jobs.spec import Place, SpecRules, make_programs
 from sampan_hub.jobs.store import Store
 from sampan_hub.service.auth import Authenticator
 from sampan_hub.service.capacities import Capacities
@@ -86,13 +86,6 @@ def make_context(
     instance = settle_instance(store, paths.instance)
     backends = backends_maker(settings, paths, instance)
     places = make_places(settings, port)
-    rules = SpecRules(
-        service_key=keys.service,
-        signing_key=keys.signing,
-        environments=settings.environments,
-        places=places,
-        first_logins=paths.first_logins.resolve() if settings.profile == "laptop" else None,
-    )
     own_ports = read_own_ports(paths.run / "ports.json", bind_endpoint(settings).port, port)
     hub_users = HubUsers(_hub_api(settings, own_ports.hub))
     reading = StoreCalls(READERS)
@@ -104,21 +97,31 @@ def make_context(
         backends=backends,
         places=places,
         front=open_front(paths.tls, utc_now()) if any(place.crosses_hosts for place in places.values()) else None,
-        reconciler=Reconciler(store, backends, settings, rules),
+        reconciler=Reconciler(store, backends, settings, _make_rules(settings, paths, keys, places)),
         hub_users=hub_users,
         own_ports=own_ports.all,
         reading=reading,
         writing=StoreCalls(WRITERS),
         revisions=Revisions(partial(reading, store.revision)),
         metrics=Metrics(),
-        authenticator=Authenticator(
-            keys.service,
-            hub_users.resolve,
-            partial(find_job, reading, store),
-            partial(find_cluster, reading, store),
-        ),
+        authenticator=_make_authenticator(keys, hub_users, reading, store),
         capacities=Capacities(backends),
     )
+
+
+def _make_rules(settings: Settings, paths: StatePaths, keys: Keys, places: Mapping[str, Place]) -> SpecRules:
+    return SpecRules(
+        service_key=keys.service,
+        signing_key=keys.signing,
+        environments=settings.environments,
+        places=places,
+        first_logins=paths.first_logins.resolve() if settings.profile == "laptop" else None,
+    )
+
+
+def _make_authenticator(keys: Keys, hub_users: HubUsers, reading: StoreCalls, store: Store) -> Authenticator:
+    jobs, clusters = partial(find_job, reading, store), partial(find_cluster, reading, store)
+    return Authenticator(keys.service, hub_users.resolve, jobs, clusters)
 
 
 def settle_instance(store: Store, file: Path) -> str:
