@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.host import draining
-from sampan.host.deadlines import Drain, Replace, Timed, plan_drains, read_times
+from sampan.host.deadlines import Deadlines, Drain, Replace, Timed, plan_drains, read_times
 from sampan.host.going import Going
 
 HOUR = 3600.0
@@ -214,3 +214,21 @@ def test_those_of_one_end_go_one_after_the_other(number: int, drain_s: float) ->
         ends = sorted(one.drained_at_s or 0.0 for one in simulate(workers, replacement_takes_s))
         gaps = [later - earlier for earlier, later in pairwise(ends)]
         assert all(gap >= drain_s - 0.5 for gap in gaps), "no two at a time"
+
+
+def test_a_look_that_fails_ends_no_cluster(caplog: pytest.LogCaptureFixture) -> None:
+    class Cluster:
+        looks = 0
+
+        @property
+        def going(self) -> Going:
+            self.looks += 1
+            if self.looks == 3:
+                stop.set()
+            raise AttributeError("a scheduler of another version")
+
+    stop = asyncio.Event()
+    cluster: Any = Cluster()
+    asyncio.run(Deadlines(cluster).follow(stop))
+    assert cluster.looks == 3
+    assert [record.getMessage()[:19] for record in caplog.records] == ["The ends of workers"], "said once"

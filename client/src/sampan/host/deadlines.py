@@ -134,14 +134,25 @@ class Deadlines:
 
     def __init__(self, cluster: HostCluster) -> None:
         self._cluster = cluster
+        self._is_failing = False
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Look again and again until told to stop; nothing here waits for the service, which may be away."""
         while not stop.is_set():
-            self._look()
+            self._look_if_possible()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await stop.wait()
+
+    def _look_if_possible(self) -> None:
+        try:
+            self._look()
+        except Exception:  # another version of Dask, say: without this the cluster works on, with it gone nothing does
+            if not self._is_failing:
+                log.exception("The ends of workers cannot be looked at; it is tried again and again")
+            self._is_failing = True
+        else:
+            self._is_failing = False
 
     def _look(self) -> None:
         """Begin what is due now."""
