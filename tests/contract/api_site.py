@@ -22,7 +22,16 @@ from sampan_hub.jobs.model import Resources
 from sampan_hub.service.context import Context
 from sampan_hub.service.server import Server
 from sampan_hub.service.start import make_context
-from sampan_hub.settings.model import Environment, Limit, Limits, Project, Settings, Size
+from sampan_hub.settings.model import (
+    BackendSettings,
+    Environment,
+    Limit,
+    Limits,
+    LocalBackend,
+    Project,
+    Settings,
+    Size,
+)
 
 GIB = 2**30
 BASE = "/services/sampan"
@@ -186,10 +195,11 @@ async def running_site(state_dir: Path, settings: Settings | None = None) -> Asy
     _settle_ports(state_dir, hub_port, port)
     backend = ListeningBackend("fake")
 
-    def only_backend(*_: object) -> Mapping[str, Backend]:
-        return {"fake": backend}
+    def make_backends(*_: object) -> Mapping[str, Backend]:
+        others = {name: other for name, other in settings.backends.items() if name != "fake"}
+        return {"fake": backend} | {name: _stand_in(name, other) for name, other in others.items()}
 
-    context = make_context(settings, port, backends_maker=only_backend)
+    context = make_context(settings, port, backends_maker=make_backends)
     server = Server(context, port)
     async with aiohttp.ClientSession() as session:
         site = ApiSite(context, backend, session, f"http://127.0.0.1:{port}")
@@ -201,6 +211,13 @@ async def running_site(state_dir: Path, settings: Settings | None = None) -> Asy
             finally:
                 server.end()
                 await serving
+
+
+def _stand_in(name: str, backend: BackendSettings) -> FakeBackend:
+    """With the room of a local one, and no queue, where the settings say so."""
+    if not isinstance(backend, LocalBackend) or backend.cores is None or backend.memory is None:
+        return FakeBackend(name)
+    return FakeBackend(name, total=Resources(round(1000 * backend.cores), backend.memory), queues=False)
 
 
 def _settle_ports(state_dir: Path, hub_port: int, port: int) -> None:

@@ -166,8 +166,8 @@ def test_each_project_has_its_own_cards_and_only_one_is_chosen() -> None:
         projects={"one": Project(sizes=("small",)), "two": Project(sizes=("small", "large"))},
     )
     offers = {
-        "one": {"sizes": [{"name": "small", "free_now": 3, "allowed_now": 9}], "waiting": 0},
-        "two": {"sizes": [{"name": "large", "free_now": 0, "allowed_now": 9}], "waiting": 0},
+        ("one", "local"): {"sizes": [{"name": "small", "free_now": 3, "allowed_now": 9}], "waiting": 0},
+        ("two", "local"): {"sizes": [{"name": "large", "free_now": 0, "allowed_now": 9}], "waiting": 0},
     }
     html = " ".join(render_form(settings, "ana", {"project": "two", "size": "large"}, offers).split())
     assert html.count("required checked") == 1
@@ -184,5 +184,5 @@ def test_while_others_wait_nothing_starts_at_once() -> None:
     settings = Settings(
         sizes={"small": Size(cores=1, memory=1 << 30)}, environments={"default": Environment(prefix="/opt/env")}
     )
-    offers = {"personal": {"sizes": [{"name": "small", "free_now": 3, "allowed_now": 9}], "waiting": 4}}
+    offers = {("personal", "local"): {"sizes": [{"name": "small", "free_now": 3, "allowed_now": 9}], "waiting": 4}}
     assert "queues, position 5" in render_form(settings, "ana", {}, offers)

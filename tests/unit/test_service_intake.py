@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ ANA = Caller("user", "ana", owner="ana")
 SETTINGS = Settings(
     sizes={"small": Size(cores=1, memory="1G"), "big": Size(cores=4.5, memory="4G", gpus=1, price_per_hour="1.25")},
     environments={"default": Environment(prefix=Path("/env")), "other": Environment(prefix=Path("/other"))},
-    backends={"local": LocalBackend(), "more": {"kind": "fake"}},
+    backends={"local": LocalBackend(cores=4.0), "more": {"kind": "fake"}},
     currency="EUR",
 )
 CLUSTER = Cluster(
@@ -82,7 +83,7 @@ def test_what_is_left_open_is_the_first_of_each() -> None:
 
 
 def test_a_size_brings_its_resources_and_price() -> None:
-    item = draft(size="big").items[0]
+    item = draft(size="big", backend="more").items[0]
     assert (item.resources, item.price_micros_per_hour) == (Resources(4500, 4 * 2**30, 1), 1_250_000)
 
 
@@ -173,3 +174,58 @@ def test_a_cluster_takes_after_its_notebook() -> None:
     with pytest.raises(ApiProblem) as caught:
         make_cluster_draft(ClusterRequest(name="calc", size="nope"), FROM_NOTEBOOK, SETTINGS)
     assert (caught.value.problem.field, caught.value.problem.allowed) == ("size", ["small", "big"])
+
+
+def changed(**changes: Any) -> Settings:
+    return Settings.model_validate(SETTINGS.model_dump() | changes)
+
+
+FEEDING = changed(
+    backends={
+        "local": {"workers_on": ["local", "more"]},
+        "more": {"kind": "fake", "workers_on": ["other"]},
+        "other": {"kind": "fake"},
+    }
+)
+
+
+def cluster_refused(settings: Settings, **request: Any) -> tuple[str | None, list[str] | None, str]:
+    with pytest.raises(ApiProblem) as caught:
+        make_cluster_draft(ClusterRequest(name="calc", **request), FROM_NOTEBOOK, settings)
+    problem = caught.value.problem
+    return problem.field, problem.allowed, problem.detail
+
+
+def test_a_notebook_feeds_its_own_backend_unless_the_site_says_otherwise() -> None:
+    detail = "A notebook on more may not have workers on local for the project 'personal'. Allowed: more."
+    assert cluster_refused(SETTINGS, backend="local") == ("backend", ["more"], detail)
+    assert cluster_refused(SETTINGS, backend="nowhere")[:2] == ("backend", ["more"])
+    assert make_cluster_draft(ClusterRequest(name="calc"), FROM_NOTEBOOK, FEEDING).backend == "other"
+    assert cluster_refused(FEEDING, backend="more")[:2] == ("backend", ["other"])
+    here = Caller("notebook", NOTEBOOK.id, owner="ana", job=replace(NOTEBOOK, backend="local"))
+    assert [
+        make_cluster_draft(ClusterRequest(name="calc", backend=backend), here, FEEDING).backend
+        for backend in (None, "local", "more")
+    ] == ["local", "local", "more"]
+
+
+def test_projects_bound_backends() -> None:
+    settings = changed(projects={"lab": {"backends": ["more"]}, "shop": {"backends": ["local"]}})
+    assert draft(settings=settings).backend == "more"
+    assert refused(settings=settings, backend="local") == ("base.backend", ["more"])
+    assert draft(settings=settings, project="shop").backend == "local"
+    detail = "A notebook on more may not have workers anywhere for the project 'shop'. Allowed: nothing."
+    assert cluster_refused(settings, project="shop") == ("backend", [], detail)
+
+
+def test_a_size_that_a_backend_never_holds_is_refused_with_the_cause() -> None:
+    assert refused(size="big") == ("base.size", ["small"])
+    assert draft(size="big", backend="more").items[0].size == "big"
+    assert draft(settings=changed(default_size="big")).items[0].size == "small"
+    with pytest.raises(ApiProblem, match="'big' needs GPUs, and local has none"):
+        make_cluster_draft(ClusterRequest(name="calc", size="big"), ANA, SETTINGS)
+
+
+def test_workers_run_where_their_cluster_does() -> None:
+    assert draft(HOST, CLUSTER, backend="more").backend == "more"
+    assert refused(HOST, CLUSTER, backend="local") == ("base.backend", ["more"])

@@ -25,6 +25,10 @@ SAFE = (
     "{profile: site, url: 'https://s.example/', listen: '0.0.0.0:443', behind_proxy: [10.0.0.1], "
     "login: links, isolation: none"
 )
+FEEDING = (
+    "{profile: site, isolation: none, url: 'https://192.0.2.1/', tls: own, login: links, "
+    "backends: {l: {workers_on: [s]}, s: {kind: slurm, network: NETWORK, workers_on: [s, l]}}}"
+)
 
 
 def settings_of(text: str) -> Settings:
@@ -93,6 +97,14 @@ def keys(text: str) -> list[str]:
         ("{sizes: {s: {cores: 1, memory: 1T}}}", ["sizes.s"]),
         ("{sizes: {s: {cores: 1, memory: 1G, gpus: 1}}}", ["sizes.s"]),
         ("{backends: {l: {}, f: {kind: fake}}, sizes: {s: {cores: 1, memory: 1T, gpus: 9}}}", []),
+        (
+            "{backends: {l: {cores: 1, memory: 9G}, m: {cores: 9, memory: 1G}}, sizes: {s: {cores: 8, memory: 8G}}}",
+            ["sizes.s"],
+        ),
+        ("{projects: {p: {backends: [local, far]}}}", ["projects.p.backends[1]"]),
+        ("{backends: {l: {workers_on: [l, m]}}}", ["backends.l.workers_on[1]"]),
+        (FEEDING.replace("NETWORK", "10.88.0.0/24"), []),
+        (FEEDING.replace("NETWORK", "null"), ["backends.l.workers_on[0]"]),
     ],
 )
 def test_these_do_not_start(text: str, expected: list[str]) -> None:

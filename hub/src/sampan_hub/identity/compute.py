@@ -87,9 +87,9 @@ class ComputeClient:
         """Ask for the end of a job. Returning says that the wish is recorded, not that the job is gone."""
         await self._call("POST", "/jobs/stop", json={"ids": [job_id], "reason": reason})
 
-    async def offers(self, owner: str, project: str) -> dict[str, Any]:
-        """What this person may choose from in this project."""
-        return await self._call("GET", "/offers", params={"owner": owner, "project": project})
+    async def offers(self, owner: str, project: str, backend: str) -> dict[str, Any]:
+        """What this person may choose from in this project, on this backend."""
+        return await self._call("GET", "/offers", params={"owner": owner, "project": project, "backend": backend})
 
     async def log(self, job_id: str, lines: int) -> list[str]:
         """The end of a job's output, also after its end."""

@@ -1,4 +1,4 @@
-"""The form to start a server: sizes as cards, and a project and an environment where there is a choice."""
+"""The form to start a server: sizes as cards, and a project, a backend and an environment where there is a choice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sampan_hub.settings.model import Settings
 TEMPLATES = Path(__file__).parent / "templates"
 
 Offers = Mapping[str, Any]
-"""What the service says a person may have in one project."""
+"""What the service says a person may have in one project on one backend."""
 
 
 @cache
@@ -25,16 +25,25 @@ def environment() -> Environment:
     return Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
 
 
-def render_form(settings: Settings, owner: str, chosen: Mapping[str, Any], offers: Mapping[str, Offers]) -> str:
-    """The form's fields as HTML. `chosen`: what was chosen last. `offers`: by project; empty without the service."""
-    projects = allowed_options(settings, owner, None)["project"]
+def where_to_start(settings: Settings, owner: str) -> list[tuple[str, str]]:
+    """Every project and backend among which this person may choose."""
+    projects = allowed_options(settings, owner)["project"]
+    return [(name, backend) for name in projects for backend in allowed_options(settings, owner, name)["backend"]]
+
+
+def render_form(
+    settings: Settings, owner: str, chosen: Mapping[str, Any], offers: Mapping[tuple[str, str], Offers]
+) -> str:
+    """The form's fields as HTML. `chosen`: what was chosen last. `offers`: by project and backend; empty without the
+    service."""
+    projects = allowed_options(settings, owner)["project"]
     project = _first((chosen.get("project"), *projects), projects)
     environments = list(settings.environments)
     return (
         environment()
         .get_template("options.html")
         .render(
-            groups=[_group(settings, owner, name, chosen, offers.get(name, {})) for name in projects],
+            groups=[_group(settings, owner, name, chosen, offers) for name in projects],
             project=project,
             environments=environments,
             environment=_first((chosen.get("environment"), settings.default_environment, *environments), environments),
@@ -48,13 +57,32 @@ def _first(preferred: Sequence[Any], allowed: Sequence[str]) -> str | None:
     return next((name for name in preferred if name in allowed), None)
 
 
-def _group(settings: Settings, owner: str, project: str, chosen: Mapping[str, Any], offers: Offers) -> dict[str, Any]:
-    """The sizes of one project, and which of them is marked."""
-    sizes = allowed_options(settings, owner, project)["size"]
-    preferred = (chosen.get("size"), offers.get("default_size"), settings.default_size, *sizes)
-    said = {size["name"]: size for size in offers.get("sizes", [])}
+def _group(
+    settings: Settings, owner: str, project: str, chosen: Mapping[str, Any], offers: Mapping[tuple[str, str], Offers]
+) -> dict[str, Any]:
+    """The backends of one project, and which of them is marked."""
+    backends = allowed_options(settings, owner, project)["backend"]
     return {
         "project": project,
+        "backend": _first((chosen.get("backend"), *backends), backends),
+        "backends": [
+            {"name": name}
+            | _sizes(
+                settings,
+                allowed_options(settings, owner, project, name)["size"],
+                chosen.get("size"),
+                offers.get((project, name), {}),
+            )
+            for name in backends
+        ],
+    }
+
+
+def _sizes(settings: Settings, sizes: Sequence[str], chosen: Any, offers: Offers) -> dict[str, Any]:
+    """The sizes that a project has on one backend, and which of them is marked."""
+    preferred = (chosen, offers.get("default_size"), settings.default_size, *sizes)
+    said = {size["name"]: size for size in offers.get("sizes", [])}
+    return {
         "size": _first(preferred, sizes),
         "cards": [_card(settings, name, said.get(name, {}), offers.get("waiting") or 0) for name in sizes],
     }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sampan_hub.settings.fitting import backends_of, misfit
 from sampan_hub.settings.model import Settings
 
 PERSONAL = "personal"
 """The project that everybody has while the settings name none."""
-FIELDS = ("size", "project", "environment")
+FIELDS = ("size", "project", "environment", "backend")
 
 
 class OptionRefused(ValueError):
@@ -39,19 +40,29 @@ def check_options(settings: Settings, owner: str, options: Mapping[str, Any]) ->
         if field not in FIELDS:
             raise OptionRefused(field, f"{field}: no such option; allowed: {', '.join(FIELDS)}.", FIELDS)
     chosen = {field: value for field, value in options.items() if value is not None}
-    allowed = allowed_options(settings, owner, chosen.get("project"))
-    for field, value in chosen.items():
-        if not isinstance(value, str) or value not in allowed[field]:
-            names = ", ".join(allowed[field]) or "none"
-            raise OptionRefused(field, f"{field}: {_shown(value)} is not allowed; allowed: {names}.", allowed[field])
+    allowed = allowed_options(settings, owner, chosen.get("project"), chosen.get("backend"))
+    for field, names in allowed.items():
+        value = chosen.get(field)
+        if field in chosen and (not isinstance(value, str) or value not in names):
+            why = _misfit(settings, field, value, chosen.get("backend") or next(iter(allowed["backend"]), ""))
+            said = f"{field}: {_shown(value)} {why or 'is not allowed'}; allowed: {', '.join(names) or 'none'}."
+            raise OptionRefused(field, said, names)
     return chosen
 
 
-def allowed_options(settings: Settings, owner: str, project: Any) -> dict[str, list[str]]:
-    """Field -> what this person may choose; sizes are those of the project (None: of their first one)."""
+def allowed_options(settings: Settings, owner: str, project: Any = None, backend: Any = None) -> dict[str, list[str]]:
+    """Field -> what this person may choose, each by the choices before it: without one, or a wrong one, the first."""
+    projects = _projects(settings, owner)
+    chosen = project if project in projects else next(iter(projects), "")
+    backends = backends_of(settings, chosen)
+    there = backend if backend in backends else next(iter(backends), "")
+    only = settings.projects[chosen].sizes if chosen in settings.projects else ()
     return {
-        "project": _projects(settings, owner),
-        "size": _sizes(settings, owner, project),
+        "project": projects,
+        "backend": backends,
+        "size": [
+            name for name in settings.sizes if (not only or name in only) and misfit(settings, name, there) is None
+        ],
         "environment": list(settings.environments),
     }
 
@@ -62,13 +73,10 @@ def _projects(settings: Settings, owner: str) -> list[str]:
     return [name for name, project in settings.projects.items() if not project.members or owner in project.members]
 
 
-def _sizes(settings: Settings, owner: str, project: Any) -> list[str]:
-    """The sizes of this project, or of the person's first one when none is asked for."""
-    if project is None:
-        project = next(iter(_projects(settings, owner)), None)
-    named = settings.projects.get(project) if isinstance(project, str) else None
-    only = named.sizes if named else ()
-    return [name for name in settings.sizes if not only or name in only]
+def _misfit(settings: Settings, field: str, value: Any, backend: str) -> str | None:
+    """What is wrong with a size that is in itself one."""
+    is_size = field == "size" and isinstance(value, str) and value in settings.sizes
+    return misfit(settings, value, backend) if is_size else None
 
 
 def _shown(value: Any) -> str:

@@ -11,10 +11,10 @@ from traitlets import default
 
 from sampan_hub.identity.compute import RefusedByService, ServiceError
 from sampan_hub.identity.following import ASK_AGAIN_S
-from sampan_hub.identity.form import render_form
+from sampan_hub.identity.form import render_form, where_to_start
 from sampan_hub.identity.lasting import LastingSpawner
 from sampan_hub.identity.notebooks import Notebook, describe
-from sampan_hub.identity.options import OptionRefused, allowed_options, check_options, parse_form
+from sampan_hub.identity.options import OptionRefused, check_options, parse_form
 from sampan_hub.identity.refusals import SpawnRefused
 from sampan_hub.identity.submission import batch_of, end_previous, submit_patiently
 from sampan_hub.settings.model import Settings
@@ -131,9 +131,9 @@ def refuse_options(spawner: JobSpawner, options: dict[str, Any]) -> None:
 async def render_options_form(spawner: JobSpawner) -> str:
     """The cards to choose from; without the service, what the settings know."""
     owner = spawner.user.name
-    projects = allowed_options(spawner.settings, owner, None)["project"]
+    compute, places = spawner._feed.compute, where_to_start(spawner.settings, owner)
     try:
-        offers = {project: await spawner._feed.compute.offers(owner, project) for project in projects}
+        offers = {place: await compute.offers(owner, *place) for place in places}
     except ServiceError:
         offers = {}
     return render_form(spawner.settings, owner, spawner.user_options, offers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sampan_hub.jobs.model import Resources
+from sampan_hub.settings.fitting import backends_fed_from, backends_of, misfit
 from sampan_hub.settings.model import Settings, Size
 
 PERSONAL = "personal"
@@ -16,15 +17,16 @@ def project_names(settings: Settings, owner: str) -> list[str]:
     return [name for name, project in settings.projects.items() if not project.members or owner in project.members]
 
 
-def size_names(settings: Settings, project: str) -> list[str]:
-    """The sizes this project may use, in the settings' order."""
+def size_names(settings: Settings, project: str, backend: str | None) -> list[str]:
+    """The sizes this project may use and this backend (None: any) can ever hold, in the settings' order."""
     allowed = settings.projects[project].sizes if project in settings.projects else ()
-    return [name for name in settings.sizes if not allowed or name in allowed]
+    names = [name for name in settings.sizes if not allowed or name in allowed]
+    return [name for name in names if backend is None or misfit(settings, name, backend) is None]
 
 
-def default_size(settings: Settings, project: str) -> str | None:
-    """The size one gets without asking; None when the project may use none."""
-    names = size_names(settings, project)
+def default_size(settings: Settings, project: str, backend: str | None) -> str | None:
+    """The size one gets without asking; None when there is none for this project there."""
+    names = size_names(settings, project, backend)
     if settings.default_size in names:
         return settings.default_size
     return names[0] if names else None
@@ -35,9 +37,10 @@ def default_environment(settings: Settings) -> str | None:
     return settings.default_environment or next(iter(settings.environments), None)
 
 
-def default_backend(settings: Settings) -> str:
-    """The backend one gets without asking: the first."""
-    return next(iter(settings.backends))
+def backend_names(settings: Settings, project: str, fed_by: str | None) -> list[str]:
+    """The backends this project may use, the default first; `fed_by`: for workers of a notebook on that one."""
+    names = backends_of(settings, project)
+    return names if fed_by is None else [name for name in backends_fed_from(settings, fed_by) if name in names]
 
 
 def tenant_of(settings: Settings, project: str, owner: str) -> str:

@@ -94,7 +94,8 @@ def payer_of(caller: Caller, settings: Settings) -> Payer | None:
     else:
         names = project_names(settings, caller.owner)
         project, size = (names[0], "") if names else ("", "")
-    name = size if size in settings.sizes else default_size(settings, project)
+    record = caller.cluster or caller.job
+    name = size if size in settings.sizes else default_size(settings, project, record.backend if record else None)
     if name is None:
         return None
     return Payer(caller.owner, project, tenant_of(settings, project, caller.owner), resources_of(settings.sizes[name]))

@@ -11,7 +11,7 @@ from sampan_hub.jobs.drafts import BatchDraft, ClusterDraft, ItemDraft
 from sampan_hub.jobs.model import Cluster, Kind
 from sampan_hub.service.auth import Caller
 from sampan_hub.service.choices import (
-    default_backend,
+    backend_names,
     default_environment,
     default_size,
     project_names,
@@ -21,6 +21,7 @@ from sampan_hub.service.choices import (
 )
 from sampan_hub.service.problems import bad_field, fail
 from sampan_hub.service.wire import ClusterRequest, JobBase, JobItem, SubmitRequest
+from sampan_hub.settings.fitting import misfit
 from sampan_hub.settings.model import LocalBackend, Settings
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -53,7 +54,10 @@ def make_batch_draft(request: SubmitRequest, caller: Caller, cluster: Cluster | 
     if kind is Kind.WORKER and cluster is None:
         raise bad_field("base.cluster", "A worker belongs to a cluster: name one of yours.")
     project = _project(settings, owner, base.project or (cluster.project if cluster else None), "base.project")
-    backend = _backend(settings, base.backend or (cluster.backend if cluster else None), "base.backend")
+    backend = _backend(settings, project, base.backend or (cluster.backend if cluster else None), "base.backend")
+    if cluster is not None and backend != cluster.backend:
+        detail = f"The workers of {cluster.name} run on {cluster.backend}, where its scheduler can be reached."
+        raise bad_field("base.backend", detail, [cluster.backend])
     environment = _environment(settings, base, caller)
     _check_interpreter(base, backend, site)
     _check_folder(base)
@@ -67,7 +71,10 @@ def make_batch_draft(request: SubmitRequest, caller: Caller, cluster: Cluster | 
         project=project,
         environment=environment,
         backend=backend,
-        items=tuple(_item(settings, project, kind, place, item, preferred) for place, item in enumerate(request.items)),
+        items=tuple(
+            _item(settings, (project, backend), kind, place, item, preferred)
+            for place, item in enumerate(request.items)
+        ),
         tenant=tenant_of(settings, project, owner),
         parent=cluster.parent if cluster else None,
         cluster=cluster.id if cluster else None,
@@ -88,8 +95,8 @@ def make_cluster_draft(request: ClusterRequest, caller: Caller, settings: Settin
         raise fail(403, "forbidden", "Clusters are made by notebooks and by people, for themselves.")
     notebook = caller.job
     project = _project(settings, caller.owner, request.project or (notebook.project if notebook else None), "project")
-    size = _size(settings, project, request.size, "size")
-    backend = _backend(settings, request.backend or (notebook.backend if notebook else None), "backend")
+    backend = _backend(settings, project, request.backend, "backend", fed_by=notebook.backend if notebook else None)
+    size = _size(settings, (project, backend), request.size, "size")
     return ClusterDraft(
         name=request.name,
         owner=caller.owner,
@@ -135,15 +142,26 @@ def _project(settings: Settings, owner: str, asked: str | None, field: str) -> s
     return _chosen(field, asked, names, "a project") if asked else names[0]
 
 
-def _size(settings: Settings, project: str, asked: str | None, field: str) -> str:
-    size = asked or default_size(settings, project)
+def _size(settings: Settings, where: tuple[str, str], asked: str | None, field: str) -> str:
+    """`where`: project and backend."""
+    project, backend = where
+    names = size_names(settings, project, backend)
+    size = asked or default_size(settings, project, backend)
     if size is None:
-        raise bad_field(field, f"The project {project!r} may use no size.", [])
-    return _chosen(field, size, size_names(settings, project), "a size")
+        raise bad_field(field, f"The project {project!r} may use no size that runs on {backend}.", [])
+    if size not in names and size in size_names(settings, project, None):
+        raise bad_field(field, f"{size!r} {misfit(settings, size, backend)}.", names)
+    return _chosen(field, size, names, "a size")
 
 
-def _backend(settings: Settings, asked: str | None, field: str) -> str:
-    return _chosen(field, asked or default_backend(settings), list(settings.backends), "a backend")
+def _backend(settings: Settings, project: str, asked: str | None, field: str, fed_by: str | None = None) -> str:
+    """`fed_by`: the backend of the notebook whose workers are to run there."""
+    names = backend_names(settings, project, fed_by)
+    chosen = asked or next(iter(names), None)
+    if chosen is None or (fed_by is not None and chosen in settings.backends and chosen not in names):
+        detail = f"A notebook on {fed_by} may not have workers {f'on {chosen}' if chosen else 'anywhere'}"
+        raise bad_field(field, f"{detail} for the project {project!r}.", names)
+    return _chosen(field, chosen, names, "a backend")
 
 
 def _environment(settings: Settings, base: JobBase, caller: Caller) -> str:
@@ -152,13 +170,15 @@ def _environment(settings: Settings, base: JobBase, caller: Caller) -> str:
     return _chosen("base.environment", asked, list(settings.environments), "an environment")
 
 
-def _item(settings: Settings, project: str, kind: Kind, place: int, item: JobItem, preferred: str | None) -> ItemDraft:
+def _item(
+    settings: Settings, where: tuple[str, str], kind: Kind, place: int, item: JobItem, preferred: str | None
+) -> ItemDraft:
     field = f"items.{place}.name"
     if kind is Kind.WORKER and not WORKER_NAME.fullmatch(item.name):
         raise bad_field(field, "A worker's name is 1 to 128 letters, digits, '.', '_' or '-'.")
     if len(item.name) > SERVER_NAME_LENGTH:
         raise bad_field(field, f"A server's name has at most {SERVER_NAME_LENGTH} characters.")
-    name = _size(settings, project, item.size or preferred, f"items.{place}.size" if item.size else "base.size")
+    name = _size(settings, where, item.size or preferred, f"items.{place}.size" if item.size else "base.size")
     size = settings.sizes[name]
     return ItemDraft(item.name, name, resources_of(size), size.price_per_hour)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PrivateAttr, Tag, field_serializer
 
 from sampan_hub.settings.findings import Source
-from sampan_hub.settings.section import Name, Section
+from sampan_hub.settings.section import BackendSection, Name, Section
 from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.settings.units import DurationSeconds, MemoryBytes, PriceMicros, SecretText, masked
 
@@ -37,7 +37,7 @@ class Size(Section):
         return round(self.cores * 1000)
 
 
-class LocalBackend(Section):
+class LocalBackend(BackendSection):
     """Jobs are processes of this machine."""
 
     kind: Literal["local"] = "local"
@@ -53,7 +53,7 @@ class LocalBackend(Section):
     one or two. Costs about 120 MiB of memory for each environment in use."""
 
 
-class FakeBackend(Section):
+class FakeBackend(BackendSection):
     """Jobs that only pretend to run: for load tests and benchmarks."""
 
     kind: Literal["fake"]
@@ -90,6 +90,8 @@ class Project(Section):
     """Who may use it, by user name. Empty: everybody."""
     sizes: tuple[Name, ...] = ()
     """Which sizes it may use. Empty: all."""
+    backends: tuple[Name, ...] = ()
+    """On which backends it may run, by name. Empty: all. Who does not choose gets the first of the site's."""
 
 
 class Limit(Section):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from sampan_hub.settings.address import AddressError, Endpoint, bind_endpoint, parse_listen, parse_url
 from sampan_hub.settings.crossing import crossing_refusals
 from sampan_hub.settings.findings import Finding, KeyPath, made
+from sampan_hub.settings.fitting import misfit
 from sampan_hub.settings.model import ClassLogin, LocalBackend, Settings
 from sampan_hub.settings.slurm import SlurmBackend
 
@@ -107,6 +108,7 @@ def _is_network(text: str) -> bool:
 
 def _references(settings: Settings) -> Iterator[Finding]:
     sizes, environments, projects = set(settings.sizes), set(settings.environments), set(settings.projects)
+    backends = set(settings.backends)
     named: list[tuple[KeyPath, str, str, set[str]]] = []
     if settings.default_size is not None:
         named.append((("default_size",), settings.default_size, "sizes", sizes))
@@ -115,6 +117,11 @@ def _references(settings: Settings) -> Iterator[Finding]:
     for name, project in settings.projects.items():
         for index, size in enumerate(project.sizes):
             named.append((("projects", name, "sizes", index), size, "sizes", sizes))
+        for index, backend in enumerate(project.backends):
+            named.append((("projects", name, "backends", index), backend, "backends", backends))
+    for name, feeding in settings.backends.items():
+        for index, backend in enumerate(feeding.workers_on):
+            named.append((("backends", name, "workers_on", index), backend, "backends", backends))
     if projects:
         named += [(("limits", "projects", name), name, "projects", projects) for name in settings.limits.projects]
     for path, name, section, known in named:
@@ -157,6 +164,7 @@ def _values(settings: Settings) -> Iterator[Finding]:
         if size.price_per_hour is not None and settings.currency is None:
             yield made(source, ("sizes", name, "price_per_hour"), "a price of what?", remedy="set `currency: EUR`")
     yield from _fitting(settings)
+    yield from _feeding(settings)
 
 
 def _slurm_values(settings: Settings, name: str, backend: SlurmBackend) -> Iterator[Finding]:
@@ -175,15 +183,21 @@ def _slurm_values(settings: Settings, name: str, backend: SlurmBackend) -> Itera
 
 def _fitting(settings: Settings) -> Iterator[Finding]:
     """Sizes that no backend can ever hold."""
-    limited = [backend for backend in settings.backends.values() if isinstance(backend, LocalBackend)]
-    if not limited or len(limited) < len(settings.backends):
-        return
-    cores = max((backend.cores or float("inf")) * (backend.overcommit or 1) for backend in limited)
-    memory = max(backend.memory or 1 << 62 for backend in limited)
     for name, size in settings.sizes.items():
-        if size.memory > memory or size.cores > cores or size.gpus > 0:
+        if settings.backends and all(misfit(settings, name, backend) for backend in settings.backends):
             text = "needs GPUs; no backend has any" if size.gpus else "needs more than any backend gives out"
             yield made(settings.source, ("sizes", name), text, remedy="make it smaller, or remove it")
+
+
+def _feeding(settings: Settings) -> Iterator[Finding]:
+    """Schedulers on this machine whose workers, on others, would not reach them."""
+    for name, feeding in settings.backends.items():
+        for index, fed in enumerate(feeding.workers_on):
+            other = settings.backends.get(fed)
+            if isinstance(other, SlurmBackend) and other.network is None and not isinstance(feeding, SlurmBackend):
+                text = f"a scheduler on {name} would not know at which address workers on {fed} reach it"
+                path = ("backends", name, "workers_on", index)
+                yield made(settings.source, path, text, remedy=f"set `backends.{fed}.network`")
 
 
 def _exposure(settings: Settings) -> Iterator[Finding]:

@@ -14,3 +14,10 @@ class Section(BaseModel):
     """A part that takes no keys but its own and never changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class BackendSection(Section):
+    """What every kind of backend takes."""
+
+    workers_on: tuple[Name, ...] = ()
+    """On which backends notebooks of this one may have workers, by name. Default: on this one alone."""

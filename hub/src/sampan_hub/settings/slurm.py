@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from sampan_hub.settings.section import Name, Section
+from sampan_hub.settings.section import BackendSection, Name, Section
 from sampan_hub.settings.units import DurationSeconds
 
 SlurmName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+@-]{0,127}$")]
@@ -54,7 +54,7 @@ class SlurmPorts(Section):
     """The highest."""
 
 
-class SlurmBackend(SlurmPlacement):
+class SlurmBackend(SlurmPlacement, BackendSection):
     """Jobs are Slurm jobs of the person who asked."""
 
     kind: Literal["slurm"]

@@ -15,7 +15,14 @@ from sampan_hub.service.access import Admin, Asker, Ctx, allow
 from sampan_hub.service.answers import json_answer
 from sampan_hub.service.auth import Caller
 from sampan_hub.service.capacities import how_many
-from sampan_hub.service.choices import default_backend, default_size, project_names, resources_of, size_names, tenant_of
+from sampan_hub.service.choices import (
+    backend_names,
+    default_size,
+    project_names,
+    resources_of,
+    size_names,
+    tenant_of,
+)
 from sampan_hub.service.context import Context
 from sampan_hub.service.problems import bad_field
 from sampan_hub.service.views import view_finding
@@ -28,6 +35,7 @@ from sampan_hub.service.wire import (
     SizeView,
     WhoamiAnswer,
 )
+from sampan_hub.settings.model import Settings
 
 VERSION = version("sampan-hub")
 
@@ -38,25 +46,26 @@ Anyone = Annotated[Caller, Depends(allow("hub", "admin", "user", "notebook", "sc
 
 
 @router.get("/offers", response_model=OffersAnswer)
-async def offers(caller: Asker, context: Ctx, owner: Text = None, project: Text = None) -> Response:
+async def offers(
+    caller: Asker, context: Ctx, owner: Text = None, project: Text = None, backend: Text = None
+) -> Response:
     """What may be chosen. The hub and administrators say for whom (`owner`); others ask for themselves."""
     person = _person(caller, owner)
     names = project_names(context.settings, person)
     chosen = _project(names, caller, project)
-    sizes = (
-        []
-        if chosen is None
-        else [await _size_view(context, person, chosen, name) for name in size_names(context.settings, chosen)]
-    )
+    places = _backends(context.settings, caller, chosen)
+    there = _backend(places, backend)
+    sizes = size_names(context.settings, chosen, there) if chosen and there else []
     answer = OffersAnswer(
-        sizes=sizes,
-        default_size=(default_size(context.settings, chosen) if chosen else None) or "",
+        sizes=[await _size_view(context, person, chosen, there, name) for name in sizes] if chosen and there else [],
+        default_size=(default_size(context.settings, chosen, there) if chosen and there else None) or "",
         environments=list(context.settings.environments),
         projects=names,
-        backends=list(context.settings.backends),
+        backends=places,
+        backend=there or "",
         currency=context.settings.currency,
         paused=await context.reading(context.store.paused),
-        waiting=await _waiting(context),
+        waiting=await _waiting(context, there) if there else 0,
     )
     return json_answer(answer.model_dump_json())
 
@@ -69,15 +78,17 @@ async def quote(
     n: Annotated[int, Query(ge=1, le=10_000)] = 1,
     owner: Text = None,
     project: Text = None,
+    backend: Text = None,
 ) -> Response:
     """What `n` jobs of a size would take and cost per hour, and how many one may have now."""
     person = _person(caller, owner)
     chosen = _project(project_names(context.settings, person), caller, project)
-    allowed = size_names(context.settings, chosen) if chosen else []
-    name = size or (default_size(context.settings, chosen) if chosen else None)
-    if chosen is None or name not in allowed:
+    there = _backend(_backends(context.settings, caller, chosen), backend)
+    allowed = size_names(context.settings, chosen, there) if chosen and there else []
+    name = size or (default_size(context.settings, chosen, there) if chosen and there else None)
+    if chosen is None or there is None or name not in allowed:
         raise bad_field("size", f"{name!r} is not a size you may use.", allowed)
-    view = await _size_view(context, person, chosen, name)
+    view = await _size_view(context, person, chosen, there, name)
     price = view.price_micros_per_hour
     answer = QuoteAnswer(
         size=name,
@@ -126,9 +137,8 @@ async def pause(body: PauseRequest, _caller: Admin, context: Ctx) -> Response:
     return json_answer(PauseAnswer(sentence=body.sentence).model_dump_json())
 
 
-async def _waiting(context: Context) -> int:
-    """How many jobs wait for room at the default backend."""
-    backend = default_backend(context.settings)
+async def _waiting(context: Context, backend: str) -> int:
+    """How many jobs wait for room at this backend."""
     selection = Selection(backend=backend, states=frozenset({State.ACCEPTED, State.QUEUED}))
     _, jobs = await context.reading(context.store.jobs, selection)
     return sum(job.position is not None for job in jobs)
@@ -155,7 +165,23 @@ def _project(names: list[str], caller: Caller, asked: str | None) -> str | None:
     return record.project if record and record.project in names else next(iter(names), None)
 
 
-async def _size_view(context: Context, owner: str, project: str, name: str) -> SizeView:
+def _backends(settings: Settings, caller: Caller, project: str | None) -> list[str]:
+    """Where the caller's next job may run, the default first: a cluster's or notebook's are workers."""
+    if project is None:
+        return []
+    if caller.cluster is not None:
+        return [name for name in backend_names(settings, project, None) if name == caller.cluster.backend]
+    return backend_names(settings, project, caller.job.backend if caller.job else None)
+
+
+def _backend(names: list[str], asked: str | None) -> str | None:
+    """The backend asked for, else the default; None without any."""
+    if asked is not None and asked not in names:
+        raise bad_field("backend", f"{asked!r} is not a backend you may use.", names)
+    return asked or next(iter(names), None)
+
+
+async def _size_view(context: Context, owner: str, project: str, backend: str, name: str) -> SizeView:
     settings = context.settings
     size = settings.sizes[name]
     each = resources_of(size)
@@ -166,6 +192,6 @@ async def _size_view(context: Context, owner: str, project: str, name: str) -> S
         memory_bytes=each.memory_bytes,
         gpus=each.gpus,
         price_micros_per_hour=size.price_per_hour,
-        free_now=how_many(await context.capacities.free(default_backend(settings)), each),
+        free_now=how_many(await context.capacities.free(backend), each),
         allowed_now=allowed_now(usage, settings.limits, owner, project, each),
     )

@@ -31,6 +31,8 @@ class OffersAnswer(Answer):
     backends: list[str]
     currency: str | None
     paused: str | None
+    backend: str = ""
+    """Whose room `free_now` and `waiting` tell, and for which `sizes` are: the one asked for, or had without asking."""
     waiting: int = 0
     """How many jobs already wait for room where the caller's next one would; nobody overtakes."""
 
