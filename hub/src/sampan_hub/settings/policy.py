@@ -9,6 +9,7 @@ from sampan_hub.settings.address import AddressError, Endpoint, bind_endpoint, p
 from sampan_hub.settings.crossing import crossing_refusals
 from sampan_hub.settings.findings import Finding, KeyPath, made
 from sampan_hub.settings.fitting import misfit
+from sampan_hub.settings.impersonation import impersonation_refusals
 from sampan_hub.settings.model import ClassLogin, LocalBackend, Settings
 from sampan_hub.settings.slurm import SlurmBackend
 
@@ -19,7 +20,7 @@ _LEAST_MEMORY_BYTES = 64 << 20
 
 def refusals(settings: Settings) -> list[Finding]:
     """Everything that keeps Sampan from starting; empty when it may."""
-    subjects = (_address, _references, _people, _values, _exposure, crossing_refusals, _sharing)
+    subjects = (_address, _references, _people, _values, _exposure, crossing_refusals, impersonation_refusals, _sharing)
     return [finding for subject in subjects for finding in subject(settings)]
 
 
