@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -163,12 +164,21 @@ async def test_a_restarted_controller_shows_the_same_jobs(rig: SlurmRig) -> None
 
 
 async def test_what_the_controller_lost_with_its_state_is_told(rig: SlurmRig) -> None:
+    """It comes back from a state older than the job, as after a crash right after the submit."""
+    saved = rig.slurm.ctl.path("/var/spool/slurmctld")
+    await rig.backend.observe()
+    rig.slurm.slurmctld.stop()
+    older = {file: file.read_bytes() for file in saved.glob("job_state*")}
+    rig.slurm.start_slurmctld()
     spec = rig.spec()
     await rig.backend.submit([spec])
     await until(rig, [spec], all_in(Phase.RUNNING))
     rig.slurm.slurmctld.kill()
-    for file in rig.slurm.ctl.path("/var/spool/slurmctld").glob("job_state*"):
+    for file in saved.glob("job_state*"):
         file.unlink()
+    for file, content in older.items():
+        file.write_bytes(content)
+        shutil.chown(file, "slurm", "slurm")
     rig.slurm.start_slurmctld()
     (seen,) = await until(rig, [spec], all_in(Phase.ENDED))
     assert seen.reason is not None
