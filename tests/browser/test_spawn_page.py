@@ -27,9 +27,11 @@ sizes:
   medium: {{cores: 2, memory: 1G, price_per_hour: 0.0625}}
   large: {{cores: 3, memory: 2G}}
 projects:
-  teaching: {{members: [ana, ben], sizes: [small, medium]}}
+  teaching: {{members: [ana, ben], sizes: [small, medium], backends: [local]}}
   research: {{members: [ana], sizes: [small, large]}}
-backends: {{local: {{kind: local, cores: 3, memory: 3G}}}}
+backends:
+  local: {{kind: local, cores: 3, memory: 3G}}
+  second: {{kind: local, cores: 2, memory: 2G}}
 limits:
   raised_by: the help desk
   users: {{ana: {{cores: 3}}}}
@@ -191,3 +193,35 @@ def test_a_wait_can_be_called_off(ana: Person, ben: Person) -> None:
     ben.page.get_by_role("button", name="Stop waiting").click()
     ben.page.wait_for_url(re.compile("/hub/home"), timeout=20_000)
     wait_until(lambda: not ben.jobs(), 20, "nothing of ben waits any more")
+
+
+@pytest.mark.timeout(180)
+def test_where_it_runs_is_chosen_where_there_is_a_choice_and_the_cards_follow(ana: Person) -> None:
+    ana.go("/hub/spawn")
+    page = ana.page
+    where = page.get_by_label("Where it runs")
+    page.get_by_label("Project").select_option("teaching")
+    expect(where).to_have_count(1)
+    expect(where).not_to_be_visible()
+    page.get_by_label("Project").select_option("research")
+    expect(where).to_have_value("local")
+    small = page.locator("label:visible", has=page.locator("input[value=small]"))
+    expect(small).to_contain_text("starts at once, 3 free now")
+    where.select_option("second")
+    expect(small).to_contain_text("starts at once, 2 free now")
+    expect(page.locator("input[value=large]:visible")).to_have_count(0)
+    expect(page.locator("input[value=small]:visible")).to_be_checked()
+    ana.shot("spawn-backend")
+    ana.check_page()
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile(r"/user/ana/"), timeout=START_MS)
+    assert [(job["project"], job["backend"], job["size"]) for job in ana.jobs()] == [("research", "second", "small")]
+    too_large = {"project": "research", "size": "large", "backend": "second"}
+    status, problem = ana.call("POST", "/hub/api/users/ana/servers/other", too_large)
+    assert (status, problem["message"]) == (400, "size: 'large' needs more than second gives out; allowed: small.")
+    ana.end_everything()
+    wait_until(lambda: ana.go("/hub/spawn") == 200 and page.locator("form").count(), 20, "the form is back")
+    expect(where).to_have_value("second")
+    expect(small).to_contain_text("2 free now")
+    page.get_by_label("Project").select_option("teaching")
+    expect(where).not_to_be_visible()
