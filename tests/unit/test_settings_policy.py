@@ -27,7 +27,7 @@ SAFE = (
 )
 FEEDING = (
     "{profile: site, isolation: none, url: 'https://192.0.2.1/', tls: own, login: links, "
-    "backends: {l: {workers_on: [s]}, s: {kind: slurm, network: NETWORK, workers_on: [s, l]}}}"
+    "backends: {l: {workers_on: [s]}, s: {kind: slurm, submit_as: one, network: NETWORK, workers_on: [s, l]}}}"
 )
 
 
