@@ -20,6 +20,7 @@ from sampan_hub.service.start import make_context
 from sampan_hub.settings.effective import effective_settings
 from sampan_hub.settings.model import Settings
 from sampan_hub.settings.paths import StatePaths
+from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.trust.front import Front, open_front
 
 
@@ -41,7 +42,10 @@ def make_backends(settings: Settings, paths: StatePaths, instance: str) -> Mappi
     front = open_front(paths.tls, datetime.now(UTC))
     room = {"cores_milli": 8000, "memory_bytes": 16 << 30, "fork": False, "prepared": ()}
     return {
-        name: DistantBackend(front, paths.root.parent, name, paths.jobs, instance, **room) for name in settings.backends
+        name: DistantBackend(front, paths.root.parent, name, paths.jobs, instance, **room)
+        if isinstance(backend, SlurmBackend)
+        else LocalBackend(name, paths.root / f"jobs-{name}", instance, **room)
+        for name, backend in settings.backends.items()
     }
 
 

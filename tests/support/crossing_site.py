@@ -1,4 +1,4 @@
-"""A whole site whose jobs come in over TLS and listen on an address that other machines could reach."""
+"""A whole site whose jobs come in over TLS and listen on an address that others could reach, or run beside it."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ backends:
     submit_as: one
     network: {self.address}/32
     ports: {{first: {self.job_ports.start}, last: {self.job_ports.stop - 1}}}
+    workers_on: [far, beside]
+  beside: {{kind: local, cores: 4, memory: 8G, workers_on: [beside, far]}}
 environments: {{default: {{prefix: {ROOT / ".venv/user"}, variables: {{{variables}}}}}}}
 """
 

@@ -25,7 +25,7 @@ from tests.system.hub_fixtures import Hub, until
 
 CLUSTER = """
 from sampan import Cluster
-with Cluster(workers=1) as cluster, cluster.get_client() as client:
+with Cluster(workers=1, backend={backend!r}) as cluster, cluster.get_client() as client:
     answer = client.submit(sum, [20, 22]).result(60)
     print(cluster.scheduler_address, *client.scheduler_info()["workers"], answer)
 """
@@ -44,12 +44,33 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrossingSite]:
 
 
 async def ready_notebook(hub: Hub) -> dict[str, Any]:
-    """The notebook's job, started if it is not there."""
+    """The notebook's job, started far away if it is not there."""
     if not await hub.server():
-        await hub.start()
+        await hub.start({"backend": "far"})
     await until(hub.is_ready, f"the server is ready; service: {hub.site.log('service')[-2000:]}", 60)
     (job,) = await hub.jobs()
     return job
+
+
+async def end_server(hub: Hub) -> None:
+    async def is_gone() -> bool:
+        return not await hub.server() and not await hub.jobs()
+
+    await hub.stop()
+    await until(is_gone, "the server is gone", 30)
+
+
+async def start_kernel(site: CrossingSite, hub: Hub) -> Kernel:
+    token = (await hub.call("POST", f"/users/{hub.name}/tokens", {"expires_in": 600}))[1]["token"]
+    return await Kernel.start(hub.session, f"{site.url}/user/{hub.name}", token)
+
+
+async def compute(kernel: Kernel, backend: str | None) -> list[tuple[str, int]]:
+    """Where the scheduler and the worker of a cluster on this backend listen, once it has computed something."""
+    said = (await kernel.execute(CLUSTER.format(backend=backend), 120)).checked().text.split()[-3:]
+    assert said.pop() == "42"
+    parts = [address.removeprefix("tls://").rpartition(":") for address in said]
+    return [(host, int(port)) for host, _, port in parts]
 
 
 @pytest.mark.timeout(180)
@@ -60,14 +81,29 @@ async def test_kernels_answer_through_the_entry(site: CrossingSite) -> None:
         assert job["address"]["host"] == site.address
         assert job["address"]["port"] in site.job_ports
         assert await hub.answers()
-        token = (await hub.call("POST", f"/users/{hub.name}/tokens", {"expires_in": 600}))[1]["token"]
-        kernel = await Kernel.start(hub.session, f"{site.url}/user/{hub.name}", token)
+        kernel = await start_kernel(site, hub)
         assert (await kernel.execute(SERVICE)).checked().text.strip() == hub.name
-        scheduler, worker, answer = (await kernel.execute(CLUSTER, 120)).checked().text.split()[-3:]
-        assert answer == "42"
-        for address in (scheduler, worker):
-            host, _, port = address.removeprefix("tls://").rpartition(":")
-            assert (host, int(port) in site.job_ports) == (site.address, True), address
+        for place in await compute(kernel, None):
+            assert (place[0], place[1] in site.job_ports) == (site.address, True), place
+
+
+@pytest.mark.timeout(240)
+async def test_workers_on_another_backend_reach_the_scheduler(site: CrossingSite) -> None:
+    async with Hub(site) as hub:
+        await ready_notebook(hub)
+        kernel = await start_kernel(site, hub)
+        scheduler, worker = await compute(kernel, "beside")
+        assert (scheduler[0], scheduler[1] in site.job_ports, worker[0]) == (site.address, True, site.address)
+        await end_server(hub)
+        await hub.start({"backend": "beside"})
+        job = await ready_notebook(hub)
+        assert (job["backend"], job["address"]["host"]) == ("beside", "127.0.0.1")
+        kernel = await start_kernel(site, hub)
+        for place in await compute(kernel, "far"):
+            assert (place[0], place[1] in site.job_ports) == (site.address, True), place
+        for place in await compute(kernel, None):
+            assert place[0] == "127.0.0.1"
+        await end_server(hub)
 
 
 @pytest.mark.timeout(120)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan import network
+from sampan._api import Session
 from sampan._job import run_token
 from sampan.errors import SampanError
+from sampan.host.start import choose_place
 
 
 def test_the_address_is_in_the_network_or_none_is_chosen() -> None:
@@ -42,6 +46,24 @@ def test_every_port_of_the_range_is_tried_once(first: int, more: int) -> None:
     ports = (first, min(first + more, 65535))
     assert sorted(network.ports_in(ports)) == list(range(ports[0], ports[1] + 1))
     assert network.parse_ports(network.render_ports(ports)) == ports
+
+
+@pytest.mark.parametrize(
+    ("notebook", "answer", "place"),
+    [
+        (("127.0.0.1", None), {}, ("127.0.0.1", None)),
+        (("127.0.0.1", None), {"network": None, "ports": None}, ("127.0.0.1", None)),
+        (("127.0.0.1", None), {"network": "::1/128", "ports": [30000, 30099]}, ("::1", (30000, 30099))),
+        (("10.88.0.3", (31000, 31099)), {"network": None, "ports": None}, ("10.88.0.3", (31000, 31099))),
+        (("10.88.0.3", (31000, 31099)), {"network": None, "ports": [30000, 30099]}, ("10.88.0.3", (31000, 31099))),
+    ],
+    ids=["an older service", "here", "workers elsewhere", "a notebook elsewhere", "both elsewhere"],
+)
+def test_a_scheduler_listens_where_its_workers_reach_it(
+    notebook: tuple[str, network.Ports | None], answer: dict[str, Any], place: tuple[str, network.Ports | None]
+) -> None:
+    session = Session("https://hub.example", "job", Path("file"), Path(), address=notebook[0], ports=notebook[1])
+    assert choose_place(session, answer) == place
 
 
 def test_any_port_is_any_port() -> None:

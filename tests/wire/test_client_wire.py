@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sampan._api import Session
 from sampan._job import Access, claim_job, report
 from sampan.errors import Refused, make_error
 from sampan.host.deadlines import read_times
 from sampan.host.decide import read_ended
 from sampan.host.jobs import read_outcomes
-from sampan.host.options import Options, make_base, make_cluster_request, make_submit_request
+from sampan.host.options import Options, make_base, make_cluster_request, make_offers_query, make_submit_request
+from sampan.host.start import choose_place
 from sampan.lab.status import make_status
 from sampan.report import make_quote
 
@@ -43,6 +46,17 @@ OPTIONS = Options(
 
 def test_a_cluster_is_asked_for_as_the_golden_message_says() -> None:
     assert make_cluster_request(OPTIONS) == read("cluster_request")
+
+
+def test_the_answer_says_where_the_scheduler_listens() -> None:
+    golden = {**read("cluster_answer"), "network": "127.0.0.0/8"}
+    session = Session("http://127.0.0.1:1", "job", Path("file"), Path())
+    assert choose_place(session, golden) == ("127.0.0.1", (30000, 32767))
+
+
+def test_offers_are_of_the_clusters_own_backend() -> None:
+    query = make_offers_query(replace(OPTIONS, backend=read("offers_answer")["backend"]))
+    assert query == {"project": None, "backend": "local"}
 
 
 def test_workers_are_asked_for_as_the_golden_message_says() -> None:

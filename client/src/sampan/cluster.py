@@ -270,7 +270,8 @@ class Cluster(DaskCluster):
     def quote(self, n: int, size: str | None = None) -> Quote:
         """What `n` workers would take, cost per hour, and how many you may have now."""
         wanted = size or (self._options.size if self._options else None)
-        return make_quote(self._session.connect().call("GET", "/offers"), n, wanted)
+        query = {name: self._host.get(name) for name in ("project", "backend")}
+        return make_quote(self._session.connect().call("GET", "/offers", query=query), n, wanted)
 
     @property
     def dashboard_link(self) -> str:

@@ -18,7 +18,7 @@ from sampan.host.cluster import HostCluster
 from sampan.host.deadlines import Deadlines
 from sampan.host.decide import Activity, IdleClock
 from sampan.host.jobs import Jobs, read_outcomes
-from sampan.host.options import DEFAULT_SIZE
+from sampan.host.options import DEFAULT_SIZE, make_offers_query
 from sampan.host.scheduler import SampanScheduler
 from sampan.host.start import Registered
 from sampan.network import bracketed
@@ -49,9 +49,9 @@ class Host:
         scheduler = {
             "cls": SampanScheduler,
             "options": {
-                "host": f"tls://{bracketed(made.session.address)}",
+                "host": f"tls://{bracketed(made.address)}",
                 "port": 0,
-                "ports": made.session.ports,
+                "ports": made.ports,
                 "security": security,
                 "dashboard_socket": folder / "dash.sock",
             },
@@ -59,7 +59,8 @@ class Host:
         self.cluster = HostCluster(
             jobs=self.jobs, scheduler=scheduler, security=security, name=self.options.name, size=self.options.size
         )
-        ask_offers = partial(made.session.connect().call_async, "GET", "/offers")
+        query = make_offers_query(self.options)
+        ask_offers = partial(made.session.connect().call_async, "GET", "/offers", query=query)
         self.adapting = Adapting(self.cluster, self.options.size, ask_offers)
         self.deadlines = Deadlines(self.cluster)
         self.clock = IdleClock(self.options.idle_timeout_s)
@@ -257,6 +258,7 @@ class Host:
             "scheduler": self.scheduler.address,
             "job": self.made.session.job,
             "size": self.options.size,
+            **make_offers_query(self.options),
             "interpreter": self.options.interpreter,
             "versions": self.options.versions,
             "certificate": str(self.made.keys.certificate),

@@ -52,6 +52,11 @@ def make_cluster_request(options: Options) -> dict[str, Any]:
     }
 
 
+def make_offers_query(options: Options) -> dict[str, Any]:
+    """GET /offers: of the cluster's own project and backend; what is open is the notebook's."""
+    return {"project": options.project, "backend": options.backend}
+
+
 def make_base(options: Options, cluster_id: str, worker_secrets: Mapping[str, str]) -> dict[str, Any]:
     """What all workers of the cluster share: JobBase."""
     return {

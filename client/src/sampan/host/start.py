@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from sampan.host.options import (
     read_options,
     worker_name,
 )
+from sampan.network import Ports, address_in
 from sampan.rundir import read_json, start_time, write_json
 from sampan.security import Keys, ensure_keys, make_secrets
 
@@ -45,6 +46,9 @@ class Registered:
     cluster_id: str
     service: Service
     base: dict[str, Any]
+    address: str
+    """Where the scheduler listens."""
+    ports: Ports | None
     early_names: list[str] = field(default_factory=list)
     early_answer: dict[str, Any] | None = None
 
@@ -57,18 +61,31 @@ def register(session: Session, options: Options) -> Registered:
     cluster_id = answer["cluster"]["id"]
     service = replace(notebook, credential=answer["credential"])
     base = make_base(options, cluster_id, make_secrets(keys))
-    made = Registered(session, options, keys, cluster_id, service, base)
-    sizes = [size for size, count in options.workers.items() for _ in range(count)]
-    if sizes:
-        made.early_names = [worker_name(options.name, number) for number in range(len(sizes))]
-        request = make_submit_request(base, list(zip(made.early_names, sizes, strict=True)))
-        try:
-            made.early_answer = service.call_patiently("POST", "/jobs", request, patience_s=PATIENCE_S)
-            _check_refused(made.early_answer)
-        except SampanError:
-            service.call("PUT", f"/clusters/{cluster_id}", {"state": "closing"})
-            raise
+    try:
+        made = Registered(session, options, keys, cluster_id, service, base, *choose_place(session, answer))
+        _submit_early(made)
+    except SampanError:
+        service.call("PUT", f"/clusters/{cluster_id}", {"state": "closing"})
+        raise
     return made
+
+
+def choose_place(session: Session, answer: Mapping[str, Any]) -> tuple[str, Ports | None]:
+    """Address and ports of the scheduler: in the network of its workers, which may run on another backend than its
+    notebook; where they have none, beside the notebook."""
+    network, ports = answer.get("network"), answer.get("ports")
+    if network is None:
+        return session.address, session.ports
+    return address_in(network), (ports[0], ports[1]) if ports else None
+
+
+def _submit_early(made: Registered) -> None:
+    sizes = [size for size, count in made.options.workers.items() for _ in range(count)]
+    if sizes:
+        made.early_names = [worker_name(made.options.name, number) for number in range(len(sizes))]
+        request = make_submit_request(made.base, list(zip(made.early_names, sizes, strict=True)))
+        made.early_answer = made.service.call_patiently("POST", "/jobs", request, patience_s=PATIENCE_S)
+        _check_refused(made.early_answer)
 
 
 def _check_refused(answer: dict[str, Any]) -> None:

@@ -37,8 +37,14 @@ async def make(
     except StoreError as error:
         is_paused = await context.reading(context.store.paused) is not None
         raise fail(409, "paused" if is_paused else "parent-ended", str(error)) from error
-    credential = make_credential(context.keys.service, cluster.id, "scheduler")
-    return json_answer(ClusterAnswer(cluster=view_cluster(cluster), credential=credential).model_dump_json())
+    place = context.places.get(cluster.backend)
+    answer = ClusterAnswer(
+        cluster=view_cluster(cluster),
+        credential=make_credential(context.keys.service, cluster.id, "scheduler"),
+        network=place.network if place else None,
+        ports=place.ports if place else None,
+    )
+    return json_answer(answer.model_dump_json())
 
 
 @router.get("", response_model=ClustersAnswer)

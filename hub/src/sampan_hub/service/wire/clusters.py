@@ -52,6 +52,10 @@ class ClusterAnswer(Answer):
     cluster: ClusterView
     credential: str
     """`<cluster id>.scheduler.<mac>`, the host's own: submit and see this cluster's workers, renew its lease."""
+    network: str | None = None
+    """The network (CIDR) in which the scheduler listens for its workers; None: where its notebook listens."""
+    ports: tuple[int, int] | None = None
+    """The first and last port for it; None: any."""
 
 
 class ClustersAnswer(Answer):
