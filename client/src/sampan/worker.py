@@ -7,6 +7,7 @@ differs from the kernel's. What it knows of its end it reports to the service fi
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
@@ -43,7 +44,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
     os.umask(0o077)
     _job.raise_oom_score(OOM_SCORE)
-    claim = _job.claim_job(_job.read_bootstrap())
+    bootstrap = _job.read_bootstrap()
+    import_dask_beside()
+    claim = _job.claim_job(bootstrap)
     os.environ.update(claim.env)
     compared = parity.compare(claim.expect, parity.versions())
     for sentence in compared.warnings:
@@ -60,6 +63,14 @@ def main() -> int:
         sys.path.insert(0, folder)
     watch_memory(claim.memory_bytes, lambda text: _last_word(claim, "memory-limit", text))
     return asyncio.run(_serve(claim, claim.scheduler))
+
+
+def import_dask_beside() -> None:
+    """Import Dask while the claim is answered, which may wait for a scheduler that still starts.
+
+    What Dask reads from the environment is in this job's own from its beginning.
+    """
+    threading.Thread(target=importlib.import_module, args=("distributed",), name="sampan-import", daemon=True).start()
 
 
 def _last_word(claim: _job.Claim, code: str, text: str) -> None:
