@@ -167,6 +167,17 @@ def test_no_start_is_cut_short_while_nothing_is_known_or_nobody_looked() -> None
     assert only(make_world([unseen], failing_since=NOW - timedelta(minutes=1)), rules=rules) is None
 
 
+def test_what_may_have_said_that_it_is_ready_before_its_record_was_made_is_not_taken_for_stuck() -> None:
+    """Adopted after the database was lost, or known from a restored one as waiting while it has run for long."""
+    rules = replace(RULES, start_limit=timedelta(minutes=10))
+    adopted = make_job(1, State.STARTING, run=RunIdentity("r"))
+    restored = make_job(2, State.STARTING, started_at=LONG_AGO - timedelta(days=1))
+    seen = listing(show(adopted, run=RunIdentity("r")), show(restored))
+    actions = plan(make_world([adopted, restored], seen, up_since=LONG_AGO), NOW, rules)
+    assert {record.after.wanted for record in of(Record, actions)} <= {Wanted.RUN}
+    assert of(Cancel, actions) == []
+
+
 def test_what_can_never_fit_ends_with_the_reason() -> None:
     room = Capacity(Resources(2000, 100 * GIB), None, queues=False)
     job = only(make_world([make_job(1, State.ACCEPTED, resources=Resources(3000, GIB))], listing(), capacity=room))

@@ -232,10 +232,24 @@ def test_a_worker_runs_from_its_claim_and_a_stopped_job_may_not_claim(store: Sto
     assert refused.value.code == "stopped"
 
 
-def test_a_report_needs_a_claim_and_is_ignored_after_the_end(store: Store) -> None:
+def test_a_job_that_claimed_before_its_record_was_is_recorded_so_and_nobody_claims_it_again(store: Store) -> None:
+    """As after a backup was restored: only a claim hands over the credential with which jobs report."""
     job = submit_one(store, notebook_draft())
-    with pytest.raises(StoreError, match="claim"):
-        store.report(job.id, Report(address=ADDRESS), NOW)
+    said = store.report(job.id, Report(busy=False), NOW)
+    assert (said.state, said.claimed_at) == (State.RUNNING, NOW)
+    with pytest.raises(ClaimRefused) as refused:
+        store.claim(job.id, "another run", NOW)
+    assert refused.value.code == "claimed"
+
+
+def test_a_notebook_that_claimed_is_not_running_before_its_address_is_known(store: Store) -> None:
+    job = submit_one(store, notebook_draft())
+    store.claim(job.id, "run", NOW)
+    assert store.report(job.id, Report(busy=False), NOW).state is State.STARTING
+
+
+def test_a_report_is_ignored_after_the_end(store: Store) -> None:
+    job = submit_one(store, notebook_draft())
     store.stop([job.id], by="ana", reason="asked", now=NOW)
     assert store.report(job.id, Report(address=ADDRESS), NOW).address is None
 

@@ -50,8 +50,18 @@ def _why_stop(job: Job, world: World, sights: Mapping[str, Sight], now: datetime
 
 def _is_stuck(job: Job, up_since: datetime, now: datetime, rules: Rules) -> bool:
     """Whether its process is seen and says nothing for too long; time without this service does not count."""
-    since = max(job.state_since or job.created_at, up_since)
-    return job.state is State.STARTING and job.unknown_since is None and now - since > rules.start_limit
+    if job.state is not State.STARTING or job.unknown_since is not None or _may_have_claimed(job, up_since):
+        return False
+    return now - max(job.state_since or job.created_at, up_since) > rules.start_limit
+
+
+def _may_have_claimed(job: Job, up_since: datetime) -> bool:
+    """Whether it began when nothing was recorded: adopted, or known from a restored database as not begun.
+
+    It may have said long ago that it is ready, and work ever since.
+    """
+    is_older = job.started_at is not None and job.started_at < up_since
+    return job.claimed_at is None and (job.run is not None or is_older)
 
 
 def is_gone(parent: str, recorded: Recorded, sights: Mapping[str, Sight], now: datetime, rules: Rules) -> bool:

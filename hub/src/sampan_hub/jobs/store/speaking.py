@@ -11,7 +11,7 @@ from typing import NoReturn
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
-from sampan_hub.jobs.drafts import Claim, ClaimRefused, NoSuchJob, Report, StoreError
+from sampan_hub.jobs.drafts import Claim, ClaimRefused, NoSuchJob, Report
 from sampan_hub.jobs.model import Job, Kind, Reason, RunIdentity, State, Wanted
 from sampan_hub.jobs.store.engine import Tx
 from sampan_hub.jobs.store.tables import job_secrets
@@ -90,8 +90,6 @@ def report(tx: Tx, job_id: str, said: Report, now: datetime) -> Job:
     job = find_job(tx.conn, job_id)
     if job.is_ended:
         return job
-    if job.run is None:
-        raise StoreError(f"The job {job_id} reported before it claimed; it must claim first.")
     erase_secrets(tx, [job_id])
     (recorded,) = update_jobs(tx, [(job, _reported(job, said, now))], by=job_id, now=now)
     return recorded
@@ -99,9 +97,14 @@ def report(tx: Tx, job_id: str, said: Report, now: datetime) -> Job:
 
 def _reported(job: Job, said: Report, now: datetime) -> Job:
     after = job
+    if job.claimed_at is None:
+        # Only a claim hands over the credential for this: the record is older than it, a lost or restored database's.
+        after = after.with_(claimed_at=now)
     if said.address is not None:
         after = after.with_(address=said.address)
-    is_ready = job.kind is not Kind.NOTEBOOK or said.address is not None
+    # A notebook speaks of its kernels only once it serves; without its claim its address may be lost as well.
+    serves = said.address is not None or (job.claimed_at is None and said.busy is not None)
+    is_ready = job.kind is not Kind.NOTEBOOK or serves
     if is_ready and job.state in _BEFORE_RUNNING:
         after = after.with_(state=State.RUNNING, reason=None, started_at=job.started_at or now)
     if said.busy is not None and (said.busy or job.busy):

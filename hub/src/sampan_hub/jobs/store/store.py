@@ -142,7 +142,7 @@ class Store:
 
     def report(self, job_id: str, report: Report, now: datetime) -> Job:
         """Record what the claimed job says and erase its secrets. A notebook is running from its first address on.
-        Ignored (returns the job) once ended; NoSuchJob; StoreError when it never claimed."""
+        Ignored (returns the job) once ended; NoSuchJob. A job that claimed before this record was is recorded so."""
         with self._database.write() as tx:
             return speaking.report(tx, job_id, report, now)
 
