@@ -37,8 +37,9 @@ def world(slurm: Cluster, no_jobs: None, tmp_path: Path) -> Iterator[World]:
 def test_nothing_is_lost_doubled_or_left(world: World) -> None:
     blocks = make_blocks(FAULTS, SEED)
     if ONLY:
-        blocks = [[kind for kind in KINDS.values() if any(word in kind.name for word in ONLY.split(","))]]
-        blocks = [[kind] for kind in blocks[0]] if any(kind.alone for kind in blocks[0]) else blocks
+        chosen = [kind for kind in KINDS.values() if any(word in kind.name for word in ONLY.split(","))]
+        together = [kind for kind in chosen if not kind.alone]
+        blocks = [together] * bool(together) + [[kind] for kind in chosen if kind.alone]
     outcomes = list(run_blocks(world, blocks, SEED))
     print(render_table(SEED, outcomes))
     failures = [f"{outcome.kind}: {outcome.error}" for outcome in outcomes if outcome.error]

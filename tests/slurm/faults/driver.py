@@ -18,7 +18,9 @@ __all__ = ["Outcome", "make_blocks", "render_table", "run_blocks", "to_all", "to
 
 AT_ONCE = 5
 """Faults to single jobs beside each other: there is room for sixteen jobs in all."""
-BLOCK = 15
+LONG = 100
+LANES = 5
+"""Into so many blocks a long run's faults to single jobs are dealt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +33,24 @@ class Outcome:
 
 
 def choose_kinds(count: int, choose: random.Random) -> list[Kind]:
-    """Every kind at least once."""
+    """Every kind once, in a long run thrice; then those of which several go on at a time rather than the others."""
     kinds = list(KINDS.values())
-    quick = [kind for kind in kinds if kind.most is None]
-    chosen = [*kinds, *(choose.choice(quick) for _ in range(count - len(kinds)))]
-    slow = [kind for kind in kinds if kind.most is not None]
-    for place, kind in enumerate(itertools.chain.from_iterable([each] * ((each.most or 1) - 1) for each in slow)):
-        if count >= 10 * len(kinds) // 2:  # a long run has time for the slow ones again
-            chosen[-1 - place] = kind
-    choose.shuffle(chosen)
-    return chosen
+    if count > LONG:
+        kinds = [kind for kind in kinds for _ in range(min(3, kind.most or 3))]
+    quick = [kind for kind in KINDS.values() if kind.most is None]
+    weights = [1 if kind.alone else 4 for kind in quick]
+    return [*kinds, *choose.choices(quick, weights, k=count - len(kinds))]
 
 
 def make_blocks(count: int, seed: int) -> list[list[Kind]]:
     """Blocks of faults that may happen beside each other; what happens alone is a block of its own."""
     choose = random.Random(seed)
     chosen = choose_kinds(count, choose)
+    choose.shuffle(chosen)
     # What takes longest begins first.
     together = sorted((kind for kind in chosen if not kind.alone), key=lambda kind: kind.most is None)
-    lanes = [together[at::5] for at in range(5)] if count > 100 else [together]
+    number = LANES if count > LONG else 1
+    lanes = [together[at::number] for at in range(number)]
     blocks = [lane for lane in lanes if lane] + [[kind] for kind in chosen if kind.alone]
     choose.shuffle(blocks)
     return blocks
@@ -66,14 +67,16 @@ def run_blocks(world: World, blocks: Sequence[Sequence[Kind]], seed: int) -> Ite
             world.check()
             world.stand()
         except (AssertionError, TimeoutError) as error:
-            yield Outcome(" + ".join(sorted({kind.name for kind in block})), 0, f"afterwards: {error}")
+            names = " + ".join(sorted({kind.name for kind in block}))
+            tell(f"after {names}: {error}")
+            yield Outcome(f"after {names}", 0, str(error))
             world.expect_loss(*world.standing)
             world.stand()
 
 
 def run_fault(world: World, kind: Kind, choose: random.Random) -> Outcome:
+    recovery_s, error = 0.0, ""
     begun = time.monotonic()
-    recovery_s = 0.0
     try:
         steps = kind.fault(world, choose)
         next(steps)
@@ -82,12 +85,15 @@ def run_fault(world: World, kind: Kind, choose: random.Random) -> Outcome:
         recovery_s = time.monotonic() - injected
         if not is_over:
             next(steps, None)
-    except Exception as error:  # noqa: BLE001 - whatever failed is told in the table, and the others go on
-        return Outcome(kind.name, recovery_s, f"{type(error).__name__}: {error}")
-    print(
-        f"{time.strftime('%H:%M:%S')} {kind.name}: {recovery_s:.1f} s of {time.monotonic() - begun:.1f} s", flush=True
-    )
-    return Outcome(kind.name, recovery_s)
+    except Exception as failure:  # noqa: BLE001 - whatever failed is told in the table, and the others go on
+        error = f"{type(failure).__name__}: {failure}"
+    tell(f"{kind.name}: {recovery_s:.1f} s of {time.monotonic() - begun:.1f} s {error}")
+    return Outcome(kind.name, recovery_s, error)
+
+
+def tell(text: str) -> None:
+    """Long runs are watched."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def render_table(seed: int, outcomes: Sequence[Outcome]) -> str:

@@ -4,6 +4,7 @@
 It lies in /shared with the client beside it. `FAULT=memory` takes more than any size has once it is ready.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ HERE = "/shared/faults"
 sys.path.insert(0, f"{HERE}/lib")
 
 from sampan import _job  # noqa: E402
+from sampan.errors import SampanError  # noqa: E402
 from sampan.network import listen  # noqa: E402
 from sampan.tls import store_tls  # noqa: E402
 
@@ -48,6 +50,7 @@ def main() -> None:
     assert claim.address is not None
     context = store_tls(_job.job_folder(), claim.tls).make_context()
     listener = listen(claim.address, claim.ports)
+    listener.setblocking(True)
     threading.Thread(target=serve, args=(listener, context), daemon=True).start()
     address = listener.getsockname()
     _job.report(claim.access, address=address, over_tls=True)
@@ -58,7 +61,8 @@ def main() -> None:
         print(len(taken))
     while True:
         time.sleep(REPORT_EACH_S)
-        _job.report(claim.access, address=address, over_tls=True)
+        with contextlib.suppress(SampanError):
+            _job.report(claim.access, address=address, over_tls=True)
 
 
 main()

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 
 from tests.slurm.faults.kinds import kind
-from tests.slurm.faults.light import Job, is_running
+from tests.slurm.faults.light import is_running
 from tests.slurm.faults.to_jobs import LOOKS_S
 from tests.slurm.faults.world import World
+from tests.support.installation import wait_until
 
 SHORT_S = 10
 LONG_S = 60
@@ -68,19 +69,32 @@ def killed_after_submit(world: World, choose: random.Random) -> Iterator[None]:
     arrived = {"queued", "starting", "running"}
     for job_id in ids:
         world.one.until(job_id, lambda job: job["state"] in arrived, "is submitted")
+    numbers = [int(row.raw_id) for row in world.judges["one"].rows() if row.job_id in ids]
     world.slurm.slurmctld.kill()
     world.slurm.start_slurmctld()
     yield
     for job_id in ids:
-        job = world.one.until(job_id, is_settled, "runs, or is known to be lost", timeout_s=120)
-        assert job["state"] == "running" or job["reason"]["code"] == "lost-by-slurm", job
+        wait_until(lambda job_id=job_id: _is_settled(world, job_id), 120, f"{job_id} runs, or is known to be lost")
     yield
     world.stop(*ids)
+    _use_up(world, max(numbers))
 
 
-def is_settled(job: Job) -> bool:
+def _is_settled(world: World, job_id: str) -> bool:
     """A controller killed that early comes back without the job as often as with it."""
-    return is_running(job) or job["state"] == "ended"
+    job = world.one.job(job_id)
+    if job["state"] == "ended":
+        assert job["reason"]["code"] == "lost-by-slurm", job
+    is_there = any(row.is_alive for row in world.judges["one"].rows() if row.job_id == job_id)
+    return is_running(job) if is_there else job["state"] == "ended"
+
+
+def _use_up(world: World, last: int) -> None:
+    """Slurm gives the numbers of jobs that it lost to others, and ends those where the lost ones still run."""
+    while world.slurm.submit("bob", "#!/bin/sh\nexit\n", "--output=/dev/null", "--mem=50") <= last:
+        pass
+    time.sleep(LOOKS_S)
+    world.slurm.resume(*world.slurm.nodes)
 
 
 def lying_squeue(world: World, choose: random.Random, *lies: str) -> Iterator[None]:
