@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -75,12 +76,13 @@ class Person:
         self.name = name
         self.link = site.sampan("user", "add", name).split()[-1]
         self.cookies = http.cookiejar.CookieJar()
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=site.trust), urllib.request.HTTPCookieProcessor(self.cookies)
+        )
         self.token = self._make_token()
 
     def _make_token(self) -> str:
-        opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=self.site.trust), urllib.request.HTTPCookieProcessor(self.cookies)
-        )
+        opener = self._opener
         with opener.open(self.link, timeout=30), opener.open(f"{self.site.url}/hub/token", timeout=30) as page:
             assert page.url.endswith("/hub/token"), page.url
         xsrf = next(str(each.value) for each in self.cookies if (each.name, each.path) == ("_xsrf", "/hub/"))
@@ -89,6 +91,15 @@ class Person:
         request.add_header("Content-Type", "application/json")
         with opener.open(request, timeout=30) as answer:
             return str(json.loads(answer.read())["token"])
+
+    def browse(self, path: str) -> int:
+        """The status of the page that a browser with their cookies is led to."""
+        try:
+            with self._opener.open(f"{self.site.url}{path}", timeout=60) as page:
+                return int(page.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
 
     def hub(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """JupyterHub's API."""
