@@ -35,7 +35,7 @@ def test_without_a_peer_there_is_no_verdict_on_a_ratio() -> None:
 def test_every_row_is_in_the_table_measured_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(table, "PAGE", tmp_path / "page.md")
-    table.PAGE.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    table.PAGE.write_text(f"before\n{table.BEGIN.format('bench')}\nold\n{table.END}\nafter\n")
     lines = [
         Line("start", "s", OURS, PEER, Aim(0.4, times_peer=True)),
         Line("more", "s", problem="it would not run"),
@@ -45,7 +45,7 @@ def test_every_row_is_in_the_table_measured_or_not(tmp_path: Path, monkeypatch: 
     page = table.PAGE.read_text()
     assert "| start | 2 (1–3) s | peer: 4 (4–4) s | 0.50 | ≤ 0.4 × | **not met** |" in page
     assert "not measured: it would not run" in page
-    assert "`BENCH_ONLY=two make bench` has not been run" in page
+    assert "| two | – | – | – | – | not measured: `make bench` has not been run |" in page
     assert "3 repetitions, 2 cores, load average 0.5 at the start and 1.5 at the end; dask 1" in page
     assert page.startswith("before\n")
     assert page.endswith("after\n")

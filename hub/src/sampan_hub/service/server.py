@@ -14,6 +14,9 @@ from sampan_hub.service.context import Context
 from sampan_hub.service.places import HOST, base_path
 from sampan_hub.service.start import StartError
 
+KEEP_ALIVE_S = 75
+"""Longer than any client of ours keeps an idle connection: who closes first must be the one that sends next, or its
+request meets a reset."""
 LAST_ANSWERS_S = 5
 """How long requests in progress may take to finish once the service is told to end."""
 
@@ -50,6 +53,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=LAST_ANSWERS_S,
             )
         )
