@@ -56,11 +56,12 @@ def find_troubles(config_path: Path | None, probe_as: str | None = None, wait_s:
     if isinstance(settings.tls, Tls):
         yield from tls.check_tls(settings.tls, datetime.now(UTC))
     ours = state.is_ours_to_read(site.paths)
+    if ours:
+        running.wait_until_served(site, wait_s)
     yield from machine.check_open_files(settings, running.find_pids(site) if ours else ())
     yield from machine.check_environments(settings)
     yield from state.check_state_folder(site.paths)
     if ours:
-        running.wait_until_served(site, wait_s)
         yield from _about_installation(site)
     yield from slurm.check_slurm(site, probe_as)
 
