@@ -16,7 +16,7 @@ from typing import Any
 
 ROOM = Path("/opt")
 PROGRAM = ROOM / "sampan/bin/sampan-run-as"
-PEOPLE = {"ana": 2001, "ben": 2002, "sampan": 990, "daemonic": 991}
+PEOPLE = {"ana": 2001, "ben": 2002, "ruler": 2003, "sampan": 990, "daemonic": 991}
 HOMES = ROOM / "home"
 
 
@@ -40,7 +40,7 @@ def make_machine(source: Path, standins: Path) -> None:
         (HOMES / name).chmod(0o700)
         os.chown(HOMES / name, uid, uid)
     with (ROOM / "etc/group").open("a") as file:
-        file.write("chemists:x:3001:ana\n")
+        file.write("chemists:x:3001:ana\nwheel:x:3002:ruler\n")
     mount("--bind", str(ROOM / "etc"), "/etc")
     package = ROOM / "sampan/lib/sampan_hub"
     package.mkdir(parents=True)

@@ -174,6 +174,7 @@ def test_the_rule_and_the_settings_are_those_of_the_backend() -> None:
     policy = parse_policy(files["run-as.json"].text.encode())
     assert (policy.sbatch, policy.sacct) == ("/opt/slurm/bin/sbatch", "/opt/slurm/bin/sacct")
     assert (policy.accounting, policy.caller) == (True, "sampan")
+    assert {"sudo", "wheel", "docker"} <= set(policy.refuse_groups)
 
 
 @pytest.mark.parametrize("backends", [(), (SlurmBackend(kind="slurm", submit_as="one"),)])

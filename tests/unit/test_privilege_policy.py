@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import stat
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import sampan_hub.privilege
-from sampan_hub.privilege.account import Account, find_refusal, look_up
+from sampan_hub.privilege.account import Account, find_refusal, look_up, require_person
 from sampan_hub.privilege.errors import RunAsError
 from sampan_hub.privilege.policy import POLICY_FILE, Policy, find_untrusted, load_policy, parse_policy, render_policy
 from sampan_hub.privilege.stages import make_root
@@ -27,7 +28,7 @@ def test_what_root_does_not_say_has_its_default() -> None:
     assert Policy().sbatch == "/usr/bin/sbatch"
     changed = Policy(
         sbatch="/opt/slurm/bin/sbatch", slurm_conf="/etc/slurm/slurm.conf", accounting=True, min_uid=500,
-        caller="sampan", stage_root="/shared/%u/sampan",
+        caller="sampan", stage_root="/shared/%u/sampan", refuse_groups=("sudo", "site-admins"),
     )  # fmt: skip
     assert parse_policy(render_policy(changed)) == changed
 
@@ -40,7 +41,8 @@ def test_what_root_does_not_say_has_its_default() -> None:
         {"scancel": ""}, {"slurm_conf": "slurm.conf"}, {"accounting": 1}, {"accounting": "yes"}, {"accounting": None},
         {"min_uid": 0}, {"min_uid": -1}, {"min_uid": True}, {"min_uid": "1000"}, {"min_uid": 65534},
         {"caller": "a b"},
-        {"caller": ""}, {"stage_root": "/shared"}, {"stage_root": "/shared/%u/%u"}, {"stage_root": "%u"},
+        {"caller": ""}, {"refuse_groups": "sudo"}, {"refuse_groups": [0]}, {"refuse_groups": ["a,b"]},
+        {"stage_root": "/shared"}, {"stage_root": "/shared/%u/%u"}, {"stage_root": "%u"},
         {"stage_root": "/%u"},
         {"stage_root": "/shared/../%u"}, {"stage_root": "/shared/x%u"}, {"shell": "/bin/sh"}, {"PATH": "/x"},
         {"minuid": 1000},
@@ -126,6 +128,26 @@ def test_an_ordinary_person_is_one() -> None:
     assert find_refusal(ANA._replace(name="ana@site.example", home="/home/site.example/ana", shell=""), 1000) is None
     with pytest.raises(RunAsError, match="no account nobody-of-that-name"):
         look_up("nobody-of-that-name")
+
+
+@pytest.mark.parametrize(
+    ("gid", "others", "group"),
+    [(2001, [], None), (2001, [3001], None), (27, [], "sudo"), (2001, [3001, 998], "docker"), (2001, [28], "root2")],
+)
+def test_who_can_become_root_is_refused(
+    monkeypatch: pytest.MonkeyPatch, gid: int, others: list[int], group: str | None
+) -> None:
+    known = {"sudo": 27, "docker": 998, "toor": 28, "root2": 28, "chemists": 3001}
+    monkeypatch.setattr(os, "getgrouplist", lambda _, primary: [primary, *others])
+    monkeypatch.setattr(grp, "getgrnam", lambda name: grp.struct_group((name, "x", known[name], [])))
+    policy = Policy(refuse_groups=("no-such-group", *Policy().refuse_groups, "root2"))
+    if group is None:
+        require_person(ANA._replace(gid=gid), policy)
+        require_person(ANA._replace(gid=27), Policy(refuse_groups=()))
+        return
+    with pytest.raises(RunAsError, match=f"in the group {group}, .*refuse_groups") as refused:
+        require_person(ANA._replace(gid=gid), policy)
+    assert refused.value.code == "user"
 
 
 def test_stages_are_in_the_home_folder_or_where_root_says() -> None:

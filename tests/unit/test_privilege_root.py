@@ -99,7 +99,7 @@ def test_jobs_belong_to_the_people_they_are_for(tmp_path: Path) -> None:
     assert f"ben/.sampan/jobs/{ben}" not in seen.homes
 
 
-@pytest.mark.parametrize("user", ["root", "daemon", "nobody", "sampan", "daemonic", "nobody-of-that-name"])
+@pytest.mark.parametrize("user", ["root", "daemon", "nobody", "sampan", "daemonic", "ruler", "nobody-of-that-name"])
 def test_nothing_is_done_as_the_system_or_as_nobody(tmp_path: Path, user: str) -> None:
     requests: list[Request] = [
         make_submit(user), Cancel(user, ("1",), f"sampan.{INSTANCE}."), Log(user, STAGE, "job.log", 1),

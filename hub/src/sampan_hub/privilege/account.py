@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sampan_hub.privilege import forms
 from sampan_hub.privilege.errors import RunAsError
-from sampan_hub.privilege.policy import Policy
+from sampan_hub.privilege.policy import POLICY_FILE, Policy
 
 _NOBODY = (65_534, 65_535, 2**32 - 2, 2**32 - 1)
 _NO_LOGIN = frozenset({"nologin", "false", "true", "sync", "halt", "shutdown"})
@@ -63,10 +65,29 @@ def _account(found: pwd.struct_passwd) -> Account:
 
 
 def require_person(account: Account, policy: Policy) -> None:
-    """Refuses root, system accounts and whoever cannot log in."""
+    """Refuses root, who can become root, system accounts and whoever cannot log in."""
     reason = find_refusal(account, policy.min_uid)
     if reason is not None:
         raise RunAsError("user", f"Nothing is run as {account.name!r}: {reason}.")
+    group = find_group(account, policy.refuse_groups)
+    if group is not None:
+        raise RunAsError(
+            "user",
+            f"Nothing is run as {account.name!r}: it is in the group {group}, whose members can become root, so use an "
+            f"account that is not, or have an administrator change refuse_groups in {POLICY_FILE}.",
+        )
+
+
+def find_group(account: Account, names: Iterable[str]) -> str | None:
+    """The first of these groups that the account has, by number, as one may have two names; None: it has none."""
+    held = {account.gid, *os.getgrouplist(account.name, account.gid)}
+    for name in names:
+        try:
+            if grp.getgrnam(name).gr_gid in held:
+                return name
+        except KeyError:
+            continue
+    return None
 
 
 def become(account: Account) -> None:

@@ -17,6 +17,7 @@ POLICY_FILE = "/etc/sampan/run-as.json"
 """Fixed: no argument and no variable can name another."""
 
 _MAX_POLICY_BYTES = 65_536
+_MAX_GROUPS = 64
 _STAGE_ROOT = re.compile(r"(?:/(?:[A-Za-z0-9_@+-][A-Za-z0-9_@+.-]{0,254}|%u)){2,32}")
 
 
@@ -35,15 +36,21 @@ class Policy(NamedTuple):
     min_uid: int = 1000
     caller: str | None = None
     """The only account that may call through sudo; None: whomever sudo lets."""
+    refuse_groups: tuple[str, ...] = (
+        "root", "sudo", "wheel", "admin", "adm", "docker", "lxd", "incus-admin", "libvirt", "disk", "kmem", "shadow",
+    )  # fmt: skip
+    """Whoever is in one of these can become root, so nothing is done as them. A group that does not exist is passed."""
 
 
-def _read(fields: Fields, name: str) -> str | int | bool | None:
+def _read(fields: Fields, name: str) -> str | int | bool | tuple[str, ...]:
     if name in ("sbatch", "scancel", "squeue", "sacct", "slurm_conf"):
         return fields.text(name, forms.PROGRAM)
     if name == "min_uid":
         return fields.whole(name, 1, 65_533)
     if name == "caller":
         return fields.text(name, forms.USER)
+    if name == "refuse_groups":
+        return fields.texts(name, forms.USER, _MAX_GROUPS)
     if name == "stage_root":
         root = fields.text(name, _STAGE_ROOT)
         if root.count("%u") != 1:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from sampan_hub.privilege.policy import POLICY_FILE
+from sampan_hub.privilege.policy import POLICY_FILE, Policy
 from sampan_hub.privilege.sudo import render_sudo_rule
 from sampan_hub.settings.slurm import SlurmBackend
 
@@ -93,4 +93,5 @@ def _privileged(facts: Facts) -> Iterator[SiteFile]:
     names = ("sbatch", "scancel", "squeue", "sacct")
     policy: dict[str, object] = {name: str(backend.commands / name) for name in names}
     policy |= {"accounting": bool(backend.accounting), "min_uid": 1000, "caller": facts.user}
+    policy["refuse_groups"] = Policy().refuse_groups
     yield SiteFile(Path(POLICY_FILE), 0o644, json.dumps(policy, indent=2) + "\n")
