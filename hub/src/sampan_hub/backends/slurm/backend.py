@@ -205,6 +205,8 @@ class SlurmBackend:
         if not on:
             await self._look()
             on = self._nodes_of(job_id)
+        if not on:  # it speaks, so it runs: the listing is late or lacks it
+            raise BackendError(f"{self.name}: Slurm does not show on which node {job_id} runs; ask again")
         if not await nodes.is_on(host, on, self._settings.network):
             return False
         try:
