@@ -81,12 +81,16 @@ def killed_after_submit(world: World, choose: random.Random) -> Iterator[None]:
 
 
 def _is_settled(world: World, job_id: str) -> bool:
-    """A controller killed that early comes back without the job as often as with it."""
+    """A controller killed that early comes back without the job as often as with it, or with a job yet to start.
+
+    Then Slurm itself ends what it finds on the node.
+    """
     job = world.one.job(job_id)
+    states = {row.state for row in world.judges["one"].rows() if row.job_id == job_id and row.is_alive}
     if job["state"] == "ended":
-        assert job["reason"]["code"] == "lost-by-slurm", job
-    is_there = any(row.is_alive for row in world.judges["one"].rows() if row.job_id == job_id)
-    return is_running(job) if is_there else job["state"] == "ended"
+        assert job["reason"]["code"] in {"lost-by-slurm", "cancelled", "failed", "node-failed"}, job
+        return not states
+    return is_running(job) and states == {"RUNNING"}
 
 
 def _use_up(world: World, last: int) -> None:
@@ -101,12 +105,15 @@ def lying_squeue(world: World, choose: random.Random, *lies: str) -> Iterator[No
     """For some looks; meanwhile one job comes and one goes."""
     going = world.running()
     world.ground.say("squeue", choose.choice(lies))
-    coming = world.one.submit("alice")
-    world.one.stop(going)
-    time.sleep(choose.uniform(3, 8))
-    ended = {job_id for job_id, job in world.one.jobs().items() if job["state"] == "ended"}
-    assert not ended & {*world.standing, *coming}
-    world.ground.hush("squeue")
+    try:
+        coming = world.one.submit("alice")
+        world.one.stop(going)
+        time.sleep(choose.uniform(3, 8))
+        views = world.one.jobs()
+    finally:
+        world.ground.hush("squeue")
+    ended = {job_id: job["reason"] for job_id, job in views.items() if job["state"] == "ended"}
+    assert not ended.keys() & {*world.standing, *coming}, ended
     yield
     world.one.until_running(*coming, *world.standing)
     world.one.until_ended(going)

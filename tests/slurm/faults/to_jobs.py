@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections.abc import Iterator
 
@@ -26,16 +25,16 @@ def cancelled(world: World, choose: random.Random) -> Iterator[None]:
 
 @kind("held")
 def held(world: World, choose: random.Random) -> Iterator[None]:
-    with world.closed_partition():
-        job_id = world.waiting()
-        number = world.row(job_id).shown_id
-        world.slurm.ask("scontrol", "hold", number)
+    row = world.waiting()
+    job_id = row.job_id
+    world.slurm.ask("scontrol", "hold", row.raw_id)
     yield
     is_told = lambda job: "held" in (job["reason"] or {}).get("code", "")  # noqa: E731
     world.one.until(job_id, is_told, "is told to be held")
     yield
     assert world.one.job(job_id)["state"] == "queued"
-    world.slurm.ask("scontrol", "release", number)
+    world.let_start(row)
+    world.slurm.ask("scontrol", "release", row.raw_id)
     world.one.until_running(job_id)
     world.stop(job_id)
 
@@ -80,12 +79,12 @@ def stage_deleted(world: World, choose: random.Random) -> Iterator[None]:
 
 @kind("stage folder deleted before the start")
 def stage_deleted_early(world: World, choose: random.Random) -> Iterator[None]:
-    with world.closed_partition():
-        job_id = world.waiting()
-        world.slurm.hub.run(["rm", "-r", world.stage(world.row(job_id))], user="alice", check=True)
+    row = world.waiting()
+    world.slurm.hub.run(["rm", "-r", world.stage(row)], user="alice", check=True)
+    world.let_start(row)
     yield
-    world.one.until_ended(job_id)
-    assert world.ground.runs_of(job_id) == []
+    world.one.until_ended(row.job_id)
+    assert world.ground.runs_of(row.job_id) == []
 
 
 @kind("sbatch reply lost: run-as killed")
@@ -185,5 +184,4 @@ def home_full(world: World, choose: random.Random) -> Iterator[None]:
             yield
         finally:
             world.slurm.homes.restore()
-        shutil.rmtree(world.slurm.home("bob") / "nothing", ignore_errors=True)
         world.stop(world.running("bob"))

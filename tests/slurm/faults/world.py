@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tests.slurm.faults.ground import Ground
 from tests.slurm.faults.judge import Judge, Row
@@ -24,8 +22,6 @@ class World:
         self.judges = {light.name: Judge(self.slurm, light) for light in self.lights}
         self.bob = threading.Lock()
         """Held by who needs bob's home as it is, or changes it."""
-        self.gpu = threading.Lock()
-        """Held while the partition gpu takes no jobs."""
         self._standing = {name: {owner: list[str]() for owner in owners} for name, owners in STANDING.items()}
 
     @property
@@ -98,21 +94,16 @@ class World:
         self.one.until_running(job_id)
         return job_id
 
-    def waiting(self, owner: str = "alice") -> str:
-        """The id of a job that Slurm has and does not start; `self.gpu` is held by the caller, who lets it start."""
+    def waiting(self, owner: str = "alice") -> Row:
+        """A new job that Slurm has and does not start before `let_start`: nothing starts in the partition gpu."""
+        self.slurm.ask("scontrol", "update", "PartitionName=gpu", "State=DOWN")
         (job_id,) = self.one.submit(owner, size="shelf")
         self.one.until(job_id, lambda job: job["state"] == "queued", "waits")
-        return job_id
+        return self.row(job_id)
 
-    @contextmanager
-    def closed_partition(self) -> Iterator[None]:
-        """The partition gpu takes jobs and starts none."""
-        with self.gpu:
-            self.slurm.ask("scontrol", "update", "PartitionName=gpu", "State=DOWN")
-            try:
-                yield
-            finally:
-                self.slurm.ask("scontrol", "update", "PartitionName=gpu", "State=UP")
+    def let_start(self, row: Row) -> None:
+        """It moves to where there is room."""
+        self.slurm.ask("scontrol", "update", f"JobId={row.raw_id}", "Partition=compute")
 
     def row(self, job_id: str) -> Row:
         """The job as Slurm shows it."""
