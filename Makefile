@@ -20,7 +20,7 @@ compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header 
 client_unit = tests/unit/test_client_*.py tests/unit/test_notebook_*.py tests/wire/test_client_*.py
 not_client = --ignore-glob='*/unit/test_client_*' --ignore-glob='*/unit/test_notebook_*' --ignore-glob='*/wire/test_client_*'
 
-.PHONY: help up install test test-tools lint types unit contract system browser pictures chaos test-slurm dist docs lock clean
+.PHONY: help up install test test-tools lint types unit contract system browser pictures chaos chaos-slurm test-slurm dist docs lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -96,6 +96,10 @@ bench-slurm: test-tools  ## Measure on a real Slurm beside the peers (needs root
 
 chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
+
+chaos-slurm: test-tools  ## Two hundred faults over a real Slurm (needs root): seed and table
+	@tools/install-system $(slurm_packages)
+	CHAOS_FAULTS=200 $(pytest) -s tests/slurm/test_faults.py
 
 dist: test-tools  ## Wheels and source distributions of both packages in ./dist, and the lock of what the hub needs
 	@rm -rf dist
