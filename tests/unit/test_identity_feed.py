@@ -186,10 +186,25 @@ async def test_absence_counts_only_while_the_service_is_ready_and_only_after_the
         await until(lambda: watcher.seen == 2)
         assert not feed.is_gone(follow)
         clock.now += ABSENT_GRACE_S
+        assert not feed.is_gone(follow), "nobody looked again"
+        compute.show()
+        await until(lambda: watcher.seen == 3)
         assert feed.is_gone(follow)
         compute.show(ONE)
-        await until(lambda: watcher.seen == 3)
+        await until(lambda: watcher.seen == 4)
         assert not feed.is_gone(follow), "it was adopted after all"
+
+
+async def test_a_listing_asked_for_earlier_does_not_hide_what_was_learned_since() -> None:
+    compute = Compute()
+    follow = Follow("ana", "", "inst.1")
+    async with feeding(compute) as feed:
+        feed.watch(watcher := Watcher(follow))
+        await until(lambda: compute.waiting == 1)
+        feed.learn(ONE)
+        compute.show()
+        await until(lambda: watcher.seen == 3)
+        assert feed.find(follow) == ONE
 
 
 async def test_what_was_given_up_is_stopped_when_it_appears() -> None:

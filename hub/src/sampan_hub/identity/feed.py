@@ -54,7 +54,10 @@ class Feed:
         self._notebooks: dict[str, Notebook] = {}
         self._watchers: WeakSet[Watcher] = WeakSet()
         self._abandoned: set[str] = set()
-        self._absent_since: dict[Follow, float] = {}
+        self._learned: dict[str, Notebook] = {}
+        """What other requests said since the listing on its way was asked for, which may lack it."""
+        self._absent: dict[Follow, tuple[float, float]] = {}
+        """When a job was first and last found missing."""
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -73,13 +76,16 @@ class Feed:
         return find_open(self._notebooks.values(), follow.owner, follow.name)
 
     def is_gone(self, follow: Follow) -> bool:
-        """Whether a ready service has not known this job for long enough to believe it."""
-        since = self._absent_since.get(follow)
-        return since is not None and self._clock_s() - since >= ABSENT_GRACE_S
+        """Whether a ready service did not know this job in two looks far enough apart to believe it.
+
+        (Time alone says nothing: while a thousand servers start, one look may take longer than that.)
+        """
+        first_s, last_s = self._absent.get(follow, (0.0, 0.0))
+        return last_s - first_s >= ABSENT_GRACE_S
 
     def learn(self, notebook: Notebook) -> None:
         """Put in what an answer to another request said, before the next listing does."""
-        self._notebooks[notebook.id] = notebook
+        self._notebooks[notebook.id] = self._learned[notebook.id] = notebook
         self._tell()
 
     def abandon(self, batch: str) -> None:
@@ -110,6 +116,7 @@ class Feed:
         revision: int | None = None
         failures = 0
         while True:
+            self._learned = {}
             try:
                 listing = await self.compute.notebooks(revision, WAIT_S)
                 await self._take(listing.notebooks)
@@ -122,13 +129,13 @@ class Feed:
                 failures += 1
 
     async def _take(self, listed: Iterable[Notebook]) -> None:
-        notebooks = {one.id: one for one in listed}
+        notebooks = {**self._learned, **{one.id: one for one in listed}}
         for follow in self._followed():
             if follow.job_id is not None and follow.job_id not in notebooks:
                 found = await self._look_up(follow.job_id)
                 if found is not None:
                     notebooks[found.id] = found
-        self._notebooks = notebooks
+        self._notebooks = {**self._learned, **notebooks}
         self.heard = True
         for one in notebooks.values():
             if one.batch in self._abandoned and not one.has_ended and one.wanted == "run":
@@ -148,7 +155,9 @@ class Feed:
         missing = [follow for follow in self._followed() if self.find(follow) is None]
         is_ready = bool(missing) and await self.compute.is_ready()
         now = self._clock_s()
-        self._absent_since = {follow: self._absent_since.get(follow, now) for follow in missing if is_ready}
+        before, self._absent = self._absent, {}
+        if is_ready:
+            self._absent = {follow: (before.get(follow, (now, now))[0], now) for follow in missing}
 
     def _followed(self) -> list[Follow]:
         return [follow for watcher in self._watchers if (follow := watcher.follows) is not None]
