@@ -45,9 +45,9 @@ backends:
 PROFILES: dict[str, Profile] = {
     "stock": replace(STOCK, cpus=8, memory_mb=12000),
     "delay0": replace(DELAY0, cpus=8, memory_mb=12000),
-    "wide": replace(DELAY0, cpus=300, memory_mb=400_000),
+    "wide": replace(DELAY0, nodes=8, cpus=150, memory_mb=200_000, settings={"MessageTimeout": "60"}),
 }
-"""`wide`: room for a thousand jobs that only pretend."""
+"""`wide`: room for a thousand jobs that only pretend, and patience with machines that start many of them at once."""
 WORDS = {"stock": "stock", "delay0": "delay 0", "wide": "delay 0"}
 API = "/services/sampan/api/v1"
 
