@@ -22,9 +22,10 @@ from sampan_hub.cli.checks.probe.sending import Order, Outcome
 from sampan_hub.cli.checks.slurm_facts import Answer, Facts, collect, parse_config, parse_records
 from sampan_hub.cli.checks.slurm_findings import judge
 from sampan_hub.cli.checks.slurm_sizes import judge_sizes, parse_minutes
+from sampan_hub.cli.checks.sudo_rule import check_sudo_rule
 from sampan_hub.cli.checks.trouble import Trouble
 from sampan_hub.privilege.policy import Policy
-from sampan_hub.settings.model import Size
+from sampan_hub.settings.model import Settings, Size
 from sampan_hub.settings.slurm import SlurmBackend, SlurmPlacement
 from tests.support.installation import free_port
 
@@ -214,6 +215,44 @@ def test_facts_come_from_the_backends_own_commands(tmp_path: Path) -> None:
     assert [record["PartitionName"] for record in facts.partitions] == ["compute", "gpu"]
     assert facts.nodes[0]["RealMemory"] == "4000"
     assert facts.me == pwd.getpwuid(os.getuid()).pw_name
+
+
+# A sudo rule that is left over.
+
+LISTED = (
+    "User sampan may run the following commands on hub:\n    (root) NOPASSWD: /opt/bin/sampan-run-as\n        submit"
+)
+
+
+@pytest.mark.parametrize(
+    ("submit_as", "files", "listed", "is_found"),
+    [
+        ("one", ("rule",), "", True),  # root sees it
+        ("one", ("run-as.json",), LISTED, True),  # others are told by sudo
+        ("one", ("run-as.json",), "(ALL) NOPASSWD: ALL", False),
+        ("one", (), LISTED, False),  # never written here: sudo is not asked
+        ("themselves", ("rule", "run-as.json"), LISTED, False),
+        (None, ("rule",), "", True),
+    ],
+)
+def test_a_rule_that_nothing_needs_is_found(
+    tmp_path: Path, submit_as: str | None, files: tuple[str, ...], listed: str, is_found: bool
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    backends = (
+        {} if submit_as is None else {"c": SlurmBackend.model_validate({"kind": "slurm", "submit_as": submit_as})}
+    )
+    settings = Settings.model_construct(backends=backends)
+
+    def answer(argv: Sequence[str]) -> Answer:
+        assert argv == ["/usr/bin/sudo", "-n", "-l"]
+        assert "run-as.json" in files
+        return Answer(True, listed)
+
+    found = texts(check_sudo_rule(settings, answer, tmp_path / "rule", tmp_path / "run-as.json"))
+    assert len(found) == is_found
+    assert all("no backend needs" in text for text in found)
 
 
 # The probe.

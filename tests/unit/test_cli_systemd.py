@@ -19,6 +19,7 @@ from sampan_hub.cli.sitefiles.place import ensure_state_folder
 from sampan_hub.cli.sitefiles.render import UNITS, CannotRender, Facts, SiteFile, render_all
 from sampan_hub.cli.supervise.units import parse_unit
 from sampan_hub.privilege.policy import parse_policy
+from sampan_hub.privilege.sudo import is_own_rule, render_sudo_rule
 from sampan_hub.settings.slurm import SlurmBackend
 
 SETTINGS = """
@@ -232,6 +233,32 @@ def test_what_somebody_changed_is_not_replaced_unless_told_and_then_kept(place: 
     assert "Nice=5" not in hub.read_text()
     assert "Nice=5" in place.files()["sampan-hub.service.before"].read_text()
     assert not [name for name in place.files() if name.startswith(".")]
+
+
+def test_a_rule_that_no_backend_needs_any_more_is_removed(place: Place) -> None:
+    assert "removed" not in place.write().output
+    rule = place.files()["sampan"]
+    text = rule.read_text()
+    settings = place.config.read_text().replace("kind: slurm", "kind: slurm, submit_as: one")
+    place.config.write_text(settings + "isolation: none\n")
+    done = place.write("--force")
+    assert (done.exit_code, rule.exists()) == (0, False), done.output
+    assert f"removed {rule}: no backend needs it any more" in done.output
+    assert not [name for name in place.files() if name.startswith("sampan.before")], "nobody's work is in it"
+    rule.write_text(f"{text}ana ALL=(root) NOPASSWD: ALL\n")
+    refused = place.write()
+    assert (refused.exit_code, rule.exists()) == (1, True)
+    assert f"{rule} is not needed any more, but was changed" in refused.output
+    assert place.write("--force").exit_code == 0
+    assert not rule.exists()
+    assert "ana ALL" in place.files()["sampan.before"].read_text()
+
+
+@pytest.mark.parametrize("text", ["", "ana ALL=(root) NOPASSWD: ALL\n", "# What a may do as root: x\nCmnd_Alias"])
+def test_rules_of_others_are_not_taken_for_ours(text: str) -> None:
+    assert is_own_rule(render_sudo_rule("sampan", "/opt/sampan/bin/sampan-run-as"))
+    assert not is_own_rule(text)
+    assert not is_own_rule(render_sudo_rule("sampan", "/opt/run") + text + "\n")
 
 
 def test_a_rule_that_sudo_would_not_take_is_not_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

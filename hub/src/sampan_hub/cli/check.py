@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from sampan_hub.cli.checks import login, machine, running, slurm, state, tls
+from sampan_hub.cli.checks import login, machine, running, slurm, state, sudo_rule, tls
 from sampan_hub.cli.checks.trouble import Trouble
 from sampan_hub.cli.config import judge
 from sampan_hub.cli.supervise.site import Site
@@ -63,6 +63,7 @@ def find_troubles(config_path: Path | None, probe_as: str | None = None, wait_s:
     yield from state.check_state_folder(site.paths)
     if ours:
         yield from _about_installation(site)
+    yield from sudo_rule.check_sudo_rule(settings)
     yield from slurm.check_slurm(site, probe_as)
 
 

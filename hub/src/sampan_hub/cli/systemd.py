@@ -10,7 +10,7 @@ import click
 
 from sampan_hub.cli.checks.slurm_facts import has_accounting
 from sampan_hub.cli.environments.readable import describe_barrier, find_barrier
-from sampan_hub.cli.sitefiles.place import CannotPlace, ensure_state_folder, place
+from sampan_hub.cli.sitefiles.place import CannotPlace, ensure_state_folder, find_unneeded_rule, place, remove_rule
 from sampan_hub.cli.sitefiles.render import CannotRender, Facts, render_all
 from sampan_hub.cli.supervise import console
 from sampan_hub.cli.supervise.site import load_site
@@ -40,13 +40,18 @@ def systemd(config: Path | None, user: str, root: Path | None, force: bool) -> N
             return
         if os.geteuid() != 0:
             raise CannotPlace("These files must be root's: run this as root, or without --write to read them.")
+        unneeded = find_unneeded_rule(wanted, root, force)
         if root.resolve() == Path("/"):
             ensure_state_folder(facts.state, user)
         written = place(wanted, root, force)
+        if unneeded is not None:
+            remove_rule(unneeded)
     except (SettingsError, CannotRender, CannotPlace) as error:
         raise console.Failure(str(error)) from error
     for path in written:
         console.say(f"wrote {path}")
+    if unneeded is not None:
+        console.say(f"removed {unneeded}: no backend needs it any more")
     console.say("now: systemctl daemon-reload, then systemctl enable --now sampan.target")
 
 

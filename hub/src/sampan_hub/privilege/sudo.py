@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 from sampan_hub.privilege import forms
 from sampan_hub.privilege.requests import VERBS
+
+_NAMED = re.compile(
+    r"# What (?P<user>\S+) may do as root: [^\n]*\nCmnd_Alias SAMPAN_RUN_AS = (?P<path>\S+) submit,.*", re.DOTALL
+)
+
+
+def is_own_rule(text: str) -> bool:
+    """Whether this is what `render_sudo_rule` made for some account and path, and nobody changed."""
+    named = _NAMED.fullmatch(text)
+    try:
+        return named is not None and text == render_sudo_rule(named["user"], named["path"])
+    except ValueError:
+        return False
 
 
 def render_sudo_rule(user: str, path: str) -> str:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sampan_hub.cli.sitefiles.render import SUDO_RULE, SiteFile
+from sampan_hub.privilege.sudo import is_own_rule
 
 BEFORE = ".before"
 """What is added to the name of a file that was replaced; sudo and systemd read no such names."""
@@ -44,6 +45,25 @@ def place(wanted: Sequence[SiteFile], root: Path, force: bool) -> list[Path]:
         for draft, _ in drafts:
             draft.unlink(missing_ok=True)
     return [target for _, target in drafts]
+
+
+def find_unneeded_rule(wanted: Sequence[SiteFile], root: Path, force: bool) -> Path | None:
+    """The sudo rule under `root` where none is wanted; raises CannotPlace where it was changed, but for `force`."""
+    rule = root / SUDO_RULE.relative_to("/")
+    text = _read(rule)
+    if text is None or any(file.path == SUDO_RULE for file in wanted):
+        return None
+    if not force and not is_own_rule(text):
+        raise CannotPlace(f"{rule} is not needed any more, but was changed: look at it; --force removes it.")
+    return rule
+
+
+def remove_rule(rule: Path) -> None:
+    """The rule is gone; of one that somebody changed a copy is kept that sudo does not read."""
+    if is_own_rule(rule.read_text()):
+        rule.unlink()
+    else:
+        rule.replace(rule.with_name(rule.name + BEFORE))
 
 
 def ensure_state_folder(folder: Path, user: str) -> None:
