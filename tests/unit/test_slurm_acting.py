@@ -159,6 +159,28 @@ async def test_what_is_no_answer_is_an_error(make: Callable[[], Acting], said: s
         await acting.submit(make_submit(ME))
 
 
+HANGS_FOR_ANA = """
+import json, sys, time
+if json.load(sys.stdin)["user"] == "ana":
+    time.sleep(1000)
+print('{"ok": {"lines": ["here"], "truncated": false}}')
+"""
+
+
+async def test_one_persons_calls_that_hang_keep_nobody_else_waiting() -> None:
+    acting = Acting((sys.executable, "-I", "-c", HANGS_FOR_ANA))
+    hanging = [asyncio.create_task(acting.log("ana", STAGE, "job.log", 1)) for _ in range(20)]
+    try:
+        async with asyncio.timeout(30):
+            for _ in range(3):
+                assert (await acting.log("ben", STAGE, "job.log", 1)).lines == ("here",)
+        assert not any(call.done() for call in hanging)
+    finally:
+        for call in hanging:
+            call.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
 async def test_nobody_else_can_be_asked_for_where_all_runs_as_one(acting: Acting, standins: Standins) -> None:
     asks: list[Callable[[], Awaitable[object]]] = [
         lambda: acting.submit(make_submit("daemon")),

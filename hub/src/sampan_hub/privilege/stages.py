@@ -21,7 +21,7 @@ from sampan_hub.privilege.running import Deadline
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCK_FILE = ".lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_NOT_THEIRS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ELOOP)
+_NOT_THEIRS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _LOCK_PAUSE_S = 0.05
 _LOCK_WAIT_S = 10.0
 """The person can hold the lock of their stage, and must not keep the service's calls waiting by it for long."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from sampan_hub.backends.base import BackendError, LogTail
 from sampan_hub.privilege.policy import Policy, render_policy
@@ -32,6 +33,8 @@ CALL_LIMIT_S = 75.0
 """After this long no call can take effect any more: the program ends itself, and what it started, before."""
 
 _AT_ONCE = 8
+_AT_ONCE_OF_ONE = 2
+"""Calls as the same person: whoever has a home that hangs must not take everybody's turns."""
 _END_WAIT_S = 2.0
 SUDO = Path("/usr/bin/sudo")
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -75,6 +78,7 @@ class Acting:
         self._arguments = tuple(arguments)
         self._limit_s = limit_s
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     @classmethod
     def through_sudo(cls, run_as: Path, sudo: Path = SUDO, limit_s: float = CALL_LIMIT_S) -> Acting:
@@ -115,7 +119,7 @@ class Acting:
 
     async def _call(self, request: Request) -> dict[str, Any]:
         verb, data = render_request(request)
-        async with self._turns:
+        async with self._turns_of.setdefault(request.user, asyncio.Semaphore(_AT_ONCE_OF_ONE)), self._turns:
             output, errors = await self._run(verb, data)
         return _read_answer(verb, output, errors)
 
