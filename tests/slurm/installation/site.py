@@ -79,7 +79,7 @@ backends:
     walltime: 1h
     sizes:
       brief: {{walltime: 3m}}
-      flash: {{walltime: 1m}}
+      flash: {{walltime: 1m, directives: ["--nodelist=node1"]}}
       second: {{directives: ["--nodelist=node2"]}}
       odd: {{constraint: nowhere}}
     projects:
