@@ -18,6 +18,9 @@ from sampan.security import Keys, ensure_keys, make_security
 
 SLURM_CORES = 1
 SLURM_MEMORY = "4GiB"
+SCRATCH = "sampan_scratch"
+PROLOGUE = ("umask 077", f"{SCRATCH}=$(mktemp -d /tmp/sampan-direct-XXXXXXXX)", f"trap 'rm -rf \"${SCRATCH}\"' EXIT")
+"""In the job's script: a private folder on the node for what a worker spills, gone with it."""
 
 
 def make_cluster(
@@ -145,6 +148,8 @@ def _make_slurm(name: str | None, project: str | None, env: str | None, asynchro
         security=make_security(ensure_keys(shared)),
         protocol="tls://",
         shared_temp_directory=str(shared),
+        local_directory=configured["local-directory"] or f"${SCRATCH}",
+        job_script_prologue=[*(configured["job-script-prologue"] or []), *PROLOGUE],
         scheduler_options={**(configured["scheduler-options"] or {}), "dashboard_address": "127.0.0.1:0"},
         asynchronous=asynchronous,
     )
