@@ -72,7 +72,7 @@ slurm_packages = slurmctld=/usr/sbin/slurmctld slurmd=/usr/sbin/slurmd slurm-cli
 
 test-slurm: test-tools  ## A real Slurm of several machines on this one (needs root)
 	@tools/install-system $(slurm_packages)
-	timeout --foreground --signal=INT --kill-after=60 25m $(pytest) tests/slurm
+	timeout --foreground --signal=INT --kill-after=60 45m $(pytest) tests/slurm
 
 pictures: test-tools  ## The pictures of the documentation, taken by a browser test
 	@tools/install-system chromium=/usr/bin/chromium

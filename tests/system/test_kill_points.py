@@ -30,7 +30,7 @@ API = "/services/sampan/api/v1"
 MOST_POINTS = 60
 AT_ONCE = 6
 """Runs side by side: most of the time goes by waiting for calls of the dead to time out."""
-HEAL_S = 60
+HEAL_S = 180
 JOB = """#!{python}
 import os, signal, socket
 with open({starts!r}, "a") as starts:
