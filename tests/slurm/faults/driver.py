@@ -33,12 +33,12 @@ class Outcome:
 
 
 def choose_kinds(count: int, choose: random.Random) -> list[Kind]:
-    """Every kind once, in a long run thrice; then those of which several go on at a time rather than the others."""
+    """Every kind once, in a long run twice or more; then rather those of which several go on at a time."""
     kinds = list(KINDS.values())
     if count > LONG:
-        kinds = [kind for kind in kinds for _ in range(min(3, kind.most or 3))]
-    quick = [kind for kind in KINDS.values() if kind.most is None]
-    weights = [1 if kind.alone else 4 for kind in quick]
+        kinds = [kind for kind in kinds for _ in range(2 if kind.alone else 3)]
+    quick = [kind for kind in KINDS.values() if not kind.is_slow]
+    weights = [1 if kind.alone else 6 for kind in quick]
     return [*kinds, *choose.choices(quick, weights, k=count - len(kinds))]
 
 
@@ -48,7 +48,7 @@ def make_blocks(count: int, seed: int) -> list[list[Kind]]:
     chosen = choose_kinds(count, choose)
     choose.shuffle(chosen)
     # What takes longest begins first.
-    together = sorted((kind for kind in chosen if not kind.alone), key=lambda kind: kind.most is None)
+    together = sorted((kind for kind in chosen if not kind.alone), key=lambda kind: not kind.is_slow)
     number = LANES if count > LONG else 1
     lanes = [together[at::number] for at in range(number)]
     blocks = [lane for lane in lanes if lane] + [[kind] for kind in chosen if kind.alone]

@@ -13,23 +13,23 @@ Fault = Callable[[World, random.Random], Iterator[None]]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`alone`: it happens to everybody, so nothing else happens beside it. `most`: of one run, for what takes long."""
+    """`alone`: it happens to everybody, so nothing else happens beside it. `is_slow`: it takes a minute or more."""
 
     name: str
     fault: Fault
     alone: bool
-    most: int | None = None
+    is_slow: bool = False
 
 
 KINDS: dict[str, Kind] = {}
 
 
-def kind(name: str, *, alone: bool = False, most: int | None = None) -> Callable[[Fault], Fault]:
+def kind(name: str, *, alone: bool = False, is_slow: bool = False) -> Callable[[Fault], Fault]:
     """Enter a fault into the list."""
 
     def enter(fault: Fault) -> Fault:
         assert name not in KINDS
-        KINDS[name] = Kind(name, fault, alone, most)
+        KINDS[name] = Kind(name, fault, alone, is_slow)
         return fault
 
     return enter

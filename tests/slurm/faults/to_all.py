@@ -58,7 +58,7 @@ def down_in_stop(world: World, choose: random.Random) -> Iterator[None]:
     yield from slurmctld_down(world, choose, "stop", SHORT_S)
 
 
-@kind("slurmctld down 60 s", alone=True, most=3)
+@kind("slurmctld down 60 s", alone=True, is_slow=True)
 def down_long(world: World, choose: random.Random) -> Iterator[None]:
     yield from slurmctld_down(world, choose, choose.choice(["submit", "listing", "stop"]), LONG_S)
 

@@ -50,7 +50,7 @@ def requeued(world: World, choose: random.Random) -> Iterator[None]:
     assert len(world.ground.runs_of(job_id)) == 1
 
 
-@kind("walltime", most=3)
+@kind("walltime", is_slow=True)
 def walltime(world: World, choose: random.Random) -> Iterator[None]:
     job_id = world.running(size="brief")
     yield
