@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from sampan_hub.jobs.keys import make_credential
-from tests.slurm.faults.ground import CLONE_THERE, COMMANDS, FOLDER, RUN_AS, SHARED, Ground
+from tests.slurm.faults.ground import CLONE_THERE, FOLDER, SHARED, Ground
+from tests.slurm.faults.settings import render_settings
 from tests.support.installation import wait_until
 from tests.testbeds.slurm.process import Command
-from tests.testbeds.slurm.profile import JOB_PORTS, NETWORK
 
 API = "services/sampan/api/v1"
 ANSWER_S = 60
@@ -42,41 +42,11 @@ class Light:
         self._is_held = False
         self._lock = threading.RLock()
         self._numbers = itertools.count()
-        self._credential: str | None = None
         self._trust = ground.trust
         self.folder.mkdir(mode=0o755)
-        (self.folder / "sampan.yaml").write_text(self._render())
+        (self.folder / "sampan.yaml").write_text(render_settings(name, ground.url))
         ground.own(self.folder)
         (ground.state / "routes" / name).write_text(str(self.port))
-
-    def _render(self) -> str:
-        tls = f"{{certificate: {FOLDER}/entry.crt, key: {FOLDER}/entry.key, ca: {FOLDER}/ca.crt}}"
-        return f"""
-profile: site
-url: {self.ground.url}/{self.name}/
-tls: {tls}
-login: links
-state_dir: {self.there}/state
-environments: {{default: {{prefix: {SHARED}/env}}}}
-sizes:
-  tiny: {{cores: 1, memory: 150M}}
-  brief: {{cores: 1, memory: 150M}}
-  shelf: {{cores: 1, memory: 150M}}
-projects: {{lab: {{members: [alice, bob]}}}}
-backends:
-  slurm:
-    kind: slurm
-    partition: compute
-    account: common
-    network: {NETWORK}
-    ports: {{first: {JOB_PORTS[0]}, last: {JOB_PORTS[1]}}}
-    walltime: 50m
-    commands: {COMMANDS}
-    run_as: {RUN_AS}
-    sizes:
-      brief: {{walltime: 1m}}
-      shelf: {{partition: gpu, walltime: 20m}}
-"""
 
     # Its process.
 
@@ -118,11 +88,6 @@ backends:
             if self._process is not None and self._process.poll() is None:
                 self._process.send_signal(signal.SIGTERM)
                 self._process.wait(30)
-
-    def remove(self) -> None:
-        self.end()
-        (self.ground.state / "routes" / self.name).unlink()
-        shutil.rmtree(self.folder)
 
     def died_at(self) -> str | None:
         """The call at which it died as it was told to."""
