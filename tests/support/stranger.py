@@ -11,10 +11,13 @@ import socket
 import ssl
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 HTTP = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PATHS = ("/", "/api/contents", "/api/kernels", "/status", "/info/main/workers.html", "/metrics", "/json/identity.json")
+REQUESTS = tuple(HTTP % path.encode() for path in PATHS)
 ZMTP_GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL".ljust(64, b"\0")
 ZMTP_READY_SUB = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB"
 ZMTP_SUBSCRIBE_ALL = b"\0\x01\x01"
@@ -79,7 +82,8 @@ def main() -> None:
     report = []
     pairs = list(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     for address in json.loads(sys.argv[1]):
-        answers = {path: ask(address, HTTP % path.encode()) for path in PATHS}
+        with ThreadPoolExecutor(len(PATHS)) as pool:  # some are met with silence
+            answers = dict(zip(PATHS, pool.map(partial(ask, address), REQUESTS), strict=True))
         seen = {"address": address, "http": answers, "tls": handshake(address), "zmq": subscribe(address)}
         report.append({**seen, "tls_as_oneself": [handshake(address, *pair) for pair in pairs]})
     print(json.dumps(report))

@@ -29,27 +29,7 @@ URL = f"https://{HUB}:8443"
 CONFIG = "/etc/sampan/sampan.yaml"
 STATE = "/var/lib/sampan/state"
 STARTED_S = 60
-LOUDER = """
-import dataclasses, sys
-from sampan_hub.cli import run
-from sampan_hub.cli.main import main
-SERVICE = (
-    "import logging, runpy; usual = logging.basicConfig; "
-    "logging.basicConfig = lambda **options: usual(**{**options, 'level': 'DEBUG'}); "
-    "runpy.run_module('sampan_hub.service', run_name='__main__', alter_sys=True)"
-)
-LOUD = {
-    "proxy": lambda argv: (*argv, "--log-level=debug"),
-    "hub": lambda argv: (*argv, "--debug"),
-    "service": lambda argv: (*argv[:2], "-c", SERVICE, *argv[4:]),
-}
-arrange = run.arrange
-def arrange_louder(site):
-    ports, commands = arrange(site)
-    return ports, {name: dataclasses.replace(each, argv=LOUD[name](each.argv)) for name, each in commands.items()}
-run.arrange = arrange_louder
-main(["run", sys.argv[1]])
-"""
+LOUDER = Path(__file__).with_name("louder.py").read_text()
 """`sampan run`, but the process that it becomes writes everything that it can into its log."""
 SETTINGS = f"""
 profile: site
