@@ -1,0 +1,119 @@
+"""Three minutes of walltime: the person is told two before, workers are replaced in time, and no task runs twice."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.people import chromium
+from tests.slurm.at_work import AtWork
+from tests.slurm.installation.person import Person, RemoteKernel
+from tests.slurm.installation.site import Site
+from tests.support.installation import wait_until
+
+TASKS = 60
+WALLTIME_S = 180
+NOTICE_S = 120
+START = """
+import json, os, time
+from sampan import Cluster
+timed = Cluster({"brief": 2}, name="timed")
+brief = timed.get_client()
+brief.wait_for_workers(2, 90)
+
+def work(number):
+    with open("/home/alice/ran", "a") as file:
+        file.write(f"{number}\\n")
+    time.sleep(2)
+    return number
+"""
+WORK = f"""
+futures = brief.map(work, range({TASKS}))
+total = sum(brief.gather(futures))
+
+def read_events(dask_scheduler):
+    events = [event for _, event in dask_scheduler.get_events("all")]
+    return [event["action"] for event in events if event["action"] in ("add-worker", "remove-worker")]
+
+print(json.dumps({{"total": total, "events": brief.run_on_scheduler(read_events)}}))
+"""
+BEGUN_S = 85
+"""Before the first end the work begins: late enough for the ends to fall into it."""
+
+
+def workers(site: Site, state: str = "") -> dict[str, dict[str, Any]]:
+    found = site.jobs(owner="alice", kind="worker", **({"state": state} if state else {}))
+    return {job["name"]: job for job in found if job["name"].startswith("timed-")}
+
+
+def compute(site: Site, kernel: RemoteKernel) -> dict[str, Any]:
+    """The tasks, begun so that the workers' walltime ends under them."""
+    kernel.run(START, 120)
+    first_end = min(datetime.fromisoformat(job["deadline"]) for job in workers(site, "running").values())
+    begin = first_end - timedelta(seconds=BEGUN_S)
+    wait_until(lambda: datetime.now(UTC) >= begin, WALLTIME_S, "the last part of the workers' time")
+    return dict(json.loads(kernel.run(WORK, 180)))
+
+
+def see_the_notice(site: Site, alice: Person) -> None:
+    """In Chromium, through the proxy, logged in by a link."""
+    notebook = alice.start("brief", size="brief")
+    deadline = datetime.fromisoformat(notebook.job["deadline"])
+    with chromium() as browser:
+        context = browser.new_context(ignore_https_errors=True)  # it does not know our authority
+        page = context.new_page()
+        page.goto(site.sampan("link", "alice").strip())
+        page.goto(f"{notebook.base}/lab")
+        item = page.locator(".sampan-StatusItem")
+        expect(item).to_have_text(re.compile(r"ends \d\d:\d\d"), timeout=60_000)
+        notice = page.locator(".Toastify__toast", has_text="its walltime is over")
+        left_s = (deadline - datetime.now(UTC)).total_seconds()
+        if left_s > NOTICE_S + 5:
+            expect(notice).to_have_count(0)
+        expect(notice).to_be_visible(timeout=(left_s - NOTICE_S) * 1000 + 30_000)
+        assert deadline - datetime.now(UTC) < timedelta(seconds=NOTICE_S + 1)
+        context.close()
+    status, answer = alice.ask("GET", "/user/alice/brief/sampan/status")
+    assert status == 200, answer
+    assert datetime.fromisoformat(answer["session"]["deadline"]) == deadline
+    assert answer["ends_in_s"] < NOTICE_S
+    notebook.stop()
+
+
+@pytest.mark.timeout(480)
+def test_nothing_is_lost_when_time_is_up(site: Site, alice: Person, working: AtWork) -> None:
+    with ThreadPoolExecutor() as pool:
+        computing = pool.submit(compute, site, working.alice.notebook.kernel())
+        see_the_notice(site, alice)
+        said = computing.result()
+    assert said["total"] == sum(range(TASKS))
+    ran = Counter((site.cluster.home("alice") / "ran").read_text().split())
+    assert ran == Counter(str(number) for number in range(TASKS)), "every task once"
+    events = said["events"]
+    assert events[:2] == ["add-worker"] * 2
+    assert fewest(events) == 2, "each replacement was there before the old one went"
+    assert events.count("remove-worker") >= 1, events
+    first = [workers(site)[name] for name in ("timed-0", "timed-1")]
+    for job in first:
+        wait_until(lambda job=job: site.job(job["id"])["state"] == "ended", WALLTIME_S, "the old workers' ends")
+        ended = site.job(job["id"])
+        assert ended["ended_at"] < ended["deadline"], ended
+        assert ended["reason"]["code"] != "walltime", ended
+    spans = [datetime.fromisoformat(job["deadline"]) - datetime.fromisoformat(job["started_at"]) for job in first]
+    assert all(abs(span - timedelta(seconds=WALLTIME_S)) < timedelta(seconds=5) for span in spans), spans
+
+
+def fewest(events: list[str]) -> int:
+    """How few workers there were once both had come."""
+    there, least = 0, 2
+    for number, event in enumerate(events):
+        there += 1 if event == "add-worker" else -1
+        least = min(least, there) if number >= 2 else least
+    return least
