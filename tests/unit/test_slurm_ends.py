@@ -187,7 +187,7 @@ async def test_an_answer_is_kept_between_two_questions(journal: Journal) -> None
 
 
 async def test_without_an_answer_ends_are_told_late_and_absence_never(journal: Journal) -> None:
-    commands = Answers(sacct=BackendError("sacct failed"))
+    commands = Answers(sacct=BackendError("sacct failed"), squeue=BackendError("squeue failed"))
     ends = Ends("slurm", commands, journal, INSTANCE)
     first = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({(BATCH, "9")}), LATER, BLOCK)
     assert (first.ended, [seen.phase for seen in first.others]) == ([], [Phase.UNKNOWN])
@@ -196,6 +196,15 @@ async def test_without_an_answer_ends_are_told_late_and_absence_never(journal: J
     late = await ends.find_by_accounting([sight("FAILED")], expected(3), frozenset({(BATCH, "9")}), LATER + HOLD, BLOCK)
     assert [seen.job_id for _, seen in late.ended] == [NAME.job_id(None)]
     assert not late.is_waiting
+
+
+async def test_an_end_that_accounting_never_tells_has_the_controllers_exit_code(journal: Journal) -> None:
+    sighting = sight("FAILED")
+    commands = Answers(sacct="", squeue=f"{sighting.row.raw_id} 768\n")
+    ends = Ends("slurm", commands, journal, INSTANCE)
+    await ends.find_by_accounting([sighting], [], frozenset(), LATER, BLOCK)
+    late = await ends.find_by_accounting([sighting], [], frozenset(), LATER + HOLD, BLOCK)
+    assert [seen.exit for _, seen in late.ended] == [Exit(code=3)]
 
 
 async def test_what_the_controller_lost_has_ended(journal: Journal) -> None:

@@ -87,7 +87,7 @@ class Ends:
             except BackendError as error:
                 log.warning("%s", error)
                 found.trouble = str(error)
-        self._judge_over(found, over, records, now, frozenset(hurry))
+        await self._judge_over(found, over, records, now, frozenset(hurry))
         if found.trouble is None:
             self._note_answers(due_absent, records, numbers, now)
         await self._note_lost(due_absent, now)
@@ -97,18 +97,30 @@ class Ends:
                 _sort(found, answer.run.token.partition(":")[0] if answer.run else "", answer)
         return found
 
-    def _judge_over(
+    async def _judge_over(
         self, found: Found, over: Sequence[Sighting], records: Iterable[Record], now: datetime, hurried: frozenset[str]
     ) -> None:
         by_number: dict[str, list[Record]] = {}
         for record in records:
             by_number.setdefault(record.raw_id, []).append(record)
+        statuses: Mapping[str, Exit] | None = None
         for sighting in over:
             raw_id = sighting.row.raw_id
             is_late = sighting.job_id in hurried or now - self._asked[_key(sighting)].first_at >= HOLD
             seen = judge_ended(sighting, by_number.get(raw_id, ()), is_late, now)
             found.is_waiting = found.is_waiting or seen.phase is Phase.UNKNOWN
+            if seen.phase is Phase.ENDED and seen.exit is None and sighting.row.node and sighting.job_id not in hurried:
+                statuses = await self._statuses_if_told() if statuses is None else statuses
+                seen = replace(seen, exit=statuses.get(raw_id))
             _sort(found, raw_id, seen)
+
+    async def _statuses_if_told(self) -> Mapping[str, Exit]:
+        """The controller's own exit codes, of jobs that accounting still keeps silent about."""
+        try:
+            return await self._statuses()
+        except BackendError as error:
+            log.warning("%s", error)
+            return {}
 
     def _note_answers(
         self, absent: Iterable[Expected], records: Iterable[Record], numbers: Collection[tuple[str, str]], now: datetime
