@@ -134,13 +134,13 @@ class Ground:
         part.chmod(0o666)
         part.rename(self.shared / "control" / name)
 
-    def hush(self, name: str) -> bool:
-        """Whether it was still told so."""
-        try:
-            (self.shared / "control" / name).unlink()
-        except FileNotFoundError:
-            return False
-        return True
+    def is_said(self, name: str) -> bool:
+        """Whether nobody has used it up."""
+        return (self.shared / "control" / name).exists()
+
+    def hush(self, name: str) -> None:
+        """It behaves again."""
+        (self.shared / "control" / name).unlink(missing_ok=True)
 
     def runs_of(self, job_id: str) -> list[str]:
         """Every run that was let to work under this id: `<run> <node>`."""
