@@ -53,10 +53,16 @@ def workers(site: Site, state: str = "") -> dict[str, dict[str, Any]]:
     return {job["name"]: job for job in found if job["name"].startswith("timed-")}
 
 
+def deadlines(site: Site) -> list[datetime]:
+    """When the workers' time is over; none while the listing after their start is awaited."""
+    told = [job["deadline"] for job in workers(site, "running").values()]
+    return [datetime.fromisoformat(text) for text in told] if all(told) else []
+
+
 def compute(site: Site, kernel: RemoteKernel) -> dict[str, Any]:
     """The tasks, begun so that the workers' walltime ends under them."""
     kernel.run(START, 120)
-    first_end = min(datetime.fromisoformat(job["deadline"]) for job in workers(site, "running").values())
+    first_end = min(wait_until(lambda: deadlines(site), 60, "Slurm says when the workers' time is over"))
     begin = first_end - timedelta(seconds=BEGUN_S)
     wait_until(lambda: datetime.now(UTC) >= begin, WALLTIME_S, "the last part of the workers' time")
     return dict(json.loads(kernel.run(WORK, 180)))
@@ -65,7 +71,9 @@ def compute(site: Site, kernel: RemoteKernel) -> dict[str, Any]:
 def see_the_notice(site: Site, alice: Person) -> None:
     """In Chromium, through the proxy, logged in by a link."""
     notebook = alice.start("brief", size="brief")
-    deadline = datetime.fromisoformat(notebook.job["deadline"])
+    deadline = datetime.fromisoformat(
+        wait_until(lambda: alice.notebook("brief")["deadline"], 60, "Slurm says when it ends")
+    )
     with chromium() as browser:
         context = browser.new_context(ignore_https_errors=True)  # it does not know our authority
         page = context.new_page()
