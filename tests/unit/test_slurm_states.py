@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,15 +21,6 @@ NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 def test_every_compact_form_is_of_a_state_in_the_table() -> None:
     assert set(STATES) - {"RECONFIG_FAIL"} == set(COMPACT.values())
     assert all(read_state(compact) == read_state(name) for compact, name in COMPACT.items())
-
-
-def test_states_of_the_manual_are_in_the_table() -> None:
-    """The installed squeue's own manual, so that a new version is noticed."""
-    manual = subprocess.run([shutil.which("man") or "man", "-P", "cat", "squeue"], capture_output=True, text=True)
-    section = manual.stdout.partition("JOB STATE CODES\n")[2].partition("\nPERFORMANCE")[0]
-    named = dict(re.findall(r"^ {7}([A-Z]{1,3}) +([A-Z_]{3,})", section, re.MULTILINE))
-    assert len(named) >= 20, "the manual could not be read"
-    assert {compact: COMPACT.get(compact) for compact in named} == named
 
 
 def test_only_ends_have_a_reason_and_every_end_has_one() -> None:
