@@ -44,8 +44,12 @@ def make_acting(settings: SlurmBackend) -> Acting:
             accounting=bool(settings.accounting),
         )
         return Acting.as_myself(policy)
-    run_as = settings.run_as or Path(sys.executable).parent / "sampan-run-as"
-    return Acting((str(settings.sudo), "-n", "--", str(run_as)))
+    return Acting.through_sudo(run_as_of(settings), settings.sudo)
+
+
+def run_as_of(settings: SlurmBackend) -> Path:
+    """Where sampan-run-as is."""
+    return settings.run_as or Path(sys.executable).with_name("sampan-run-as")
 
 
 @dataclass(slots=True)

@@ -6,17 +6,16 @@ import asyncio
 from collections.abc import Iterator
 from importlib.metadata import version as installed_version
 
-from sampan_hub.backends.slurm.acting import Acting
 from sampan_hub.backends.slurm.placement import make_placement
+from sampan_hub.backends.slurm.submitting import make_acting
 from sampan_hub.cli.checks.probe.findings import judge_probe
 from sampan_hub.cli.checks.probe.sending import Order, send
-from sampan_hub.cli.checks.slurm_facts import ask, collect, run_as_of
+from sampan_hub.cli.checks.slurm_facts import ask, collect
 from sampan_hub.cli.checks.slurm_findings import judge
 from sampan_hub.cli.checks.slurm_sizes import judge_sizes
 from sampan_hub.cli.checks.trouble import Trouble
 from sampan_hub.cli.supervise.site import Site
 from sampan_hub.jobs.model import Resources
-from sampan_hub.privilege.policy import Policy
 from sampan_hub.settings.keyfiles import KeyFileError
 from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.trust.entry import read_entry_bundle
@@ -62,12 +61,5 @@ def _probe(site: Site, backend: SlurmBackend, user: str) -> list[Trouble]:
             "ports": [backend.ports.first, backend.ports.last],
         },
     )
-    outcome = asyncio.run(send(order, _acting(backend), ask))
+    outcome = asyncio.run(send(order, make_acting(backend), ask))
     return list(judge_probe(order, outcome, installed_version("sampan-hub")))
-
-
-def _acting(backend: SlurmBackend) -> Acting:
-    if backend.submit_as == "themselves":
-        return Acting.through_sudo(run_as_of(backend), backend.sudo)
-    sbatch, scancel, squeue, sacct = (str(backend.commands / name) for name in ("sbatch", "scancel", "squeue", "sacct"))
-    return Acting.as_myself(Policy(sbatch, scancel, squeue, sacct))

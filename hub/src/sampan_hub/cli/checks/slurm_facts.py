@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sampan_hub
+from sampan_hub.backends.slurm.submitting import run_as_of
 from sampan_hub.privilege.errors import RunAsError
 from sampan_hub.privilege.policy import POLICY_FILE, Policy, find_untrusted, load_policy
 from sampan_hub.privilege.requests import VERBS
@@ -82,11 +83,6 @@ def ask(argv: Sequence[str]) -> Answer:
         return Answer(False, told=f"{argv[0]}: {error.strerror}")
     told = next((line.strip() for line in done.stderr.splitlines() if line.strip()), "")
     return Answer(done.returncode == 0, done.stdout, told)
-
-
-def run_as_of(backend: SlurmBackend) -> Path:
-    """Where sampan-run-as is."""
-    return backend.run_as or Path(sys.executable).with_name("sampan-run-as")
 
 
 def has_accounting(backend: SlurmBackend) -> bool:
