@@ -6,20 +6,17 @@ The versions are those of tests/bench/requirements.lock, byte-compiled like the 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
-from tests.slurm.installation.build import CACHE, CLONE, PYTHON, UV
+from tests.slurm.installation.build import CACHE, CLONE, PYTHON, UV, Built, run
 
 KEPT = CACHE.parent / "bench"
 ENVIRONMENT = Path("/shared/bench/env")
 LOCK = CLONE / "tests/bench/requirements.lock"
-ELSEWHERE = CLONE / "tests/slurm/installation/elsewhere.sh"
 MOCK = Path("/shared/mock")
 MOCK_JOB = Path(__file__).with_name("mock_job.py")
-BUILD_TIMEOUT_S = 900
 
 
 def build() -> Path:
@@ -30,9 +27,10 @@ def build() -> Path:
         shutil.rmtree(KEPT, ignore_errors=True)
         for name in ("opt", "shared"):
             (KEPT / name).mkdir(parents=True)
-        _run("venv", "--quiet", "--python", PYTHON, str(ENVIRONMENT))
-        install = ("pip", "install", "--quiet", "--compile-bytecode", "--link-mode", "copy")
-        _run(*install, "--python", f"{ENVIRONMENT}/bin/python", "--require-hashes", "-r", str(LOCK))
+        there = Built(KEPT / "opt", KEPT / "shared")
+        run([UV, "venv", "--quiet", "--python", PYTHON, ENVIRONMENT], there)
+        install = [UV, "pip", "install", "--quiet", "--compile-bytecode", "--link-mode", "copy"]
+        run([*install, "--python", ENVIRONMENT / "bin/python", "--require-hashes", "-r", LOCK], there)
         subprocess.run(["chmod", "-R", "go+rX", KEPT / "shared"], check=True)
         mark.write_text(wanted)
     return KEPT / "shared/bench"
@@ -41,24 +39,6 @@ def build() -> Path:
 def python() -> Path:
     """The environment's interpreter, from the computer."""
     return build() / "env/bin/python"
-
-
-def _run(*words: str) -> None:
-    """uv, where /shared is that of the machines."""
-    apart = ["unshare", "--mount", "--propagation", "private", "--"]
-    done = subprocess.run(
-        [*apart, ELSEWHERE, KEPT / "opt", KEPT / "shared", UV, *words],
-        env={**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_NO_CONFIG": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        umask=0o022,
-        timeout=BUILD_TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"uv {' '.join(words)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
 
 
 def make_mock_environment(shared: Path) -> None:

@@ -64,7 +64,7 @@ def _make_wheels(folder: Path) -> list[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     for package in ("hub", "client"):
         words = ["build", "--quiet", "--wheel", "--build-constraints", CLONE / "tools/build.lock"]
-        _run([UV, *words, "--out-dir", folder, CLONE / package])
+        run([UV, *words, "--out-dir", folder, CLONE / package])
     return sorted(folder.glob("*.whl"))
 
 
@@ -85,11 +85,11 @@ def _start_over(built: Built) -> None:
 
 
 def _install_everything(built: Built) -> None:
-    _run([UV, "venv", "--quiet", "--python", PYTHON, PREFIX], built)
+    run([UV, "venv", "--quiet", "--python", PYTHON, PREFIX], built)
     _install(built, PREFIX, "--require-hashes", "-r", CLONE / "hub/requirements.lock")
     _install(built, PREFIX, "--no-deps", *_wheels("sampan_hub"))
-    _run([PREFIX / "bin/sampan", "proxy", "install"], built)
-    _run([PREFIX / "bin/sampan", "env", "create", ENVIRONMENT, "--python", PYTHON], built)
+    run([PREFIX / "bin/sampan", "proxy", "install"], built)
+    run([PREFIX / "bin/sampan", "env", "create", ENVIRONMENT, "--python", PYTHON], built)
 
 
 def _renew_ours(built: Built) -> None:
@@ -99,8 +99,8 @@ def _renew_ours(built: Built) -> None:
 
 def _install(built: Built, prefix: Path, *what: str | Path) -> None:
     words = ["pip", "install", "--quiet", "--compile-bytecode", "--link-mode", "copy"]
-    _run([UV, *words, "--python", prefix / "bin/python", *what], built)
-    _run(["chmod", "-R", "go+rX", f"{prefix}/"], built)  # a cache may have been filled under another umask
+    run([UV, *words, "--python", prefix / "bin/python", *what], built)
+    run(["chmod", "-R", "go+rX", f"{prefix}/"], built)  # a cache may have been filled under another umask
 
 
 def _wheels(name: str) -> list[Path]:
@@ -108,7 +108,7 @@ def _wheels(name: str) -> list[Path]:
     return [Path("/shared/sampan/wheels", wheel.name) for wheel in found]
 
 
-def _run(argv: list[str | Path], at: Built | None = None) -> None:
+def run(argv: list[str | Path], at: Built | None = None) -> None:
     """A command here, or where /opt and /shared are those of the machines."""
     apart = ["unshare", "--mount", "--propagation", "private", "--"]
     before = [] if at is None else [*apart, HERE / "elsewhere.sh", at.opt, at.shared]
