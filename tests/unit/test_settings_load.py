@@ -71,7 +71,8 @@ def test_every_error_at_once_each_with_its_place() -> None:
         "sampan.yaml:11:25 sizes.m.gpus – expected a whole number, got 1.5",
         "sampan.yaml:11:30 sizes.m.memory – given twice, first in line 11",
         "sampan.yaml:13:11 backends.local.kid – unknown key, did you mean 'kind'?",
-        "sampan.yaml:14:6 backends.x – expected 'local' or 'slurm' or 'fake', got 'slrm', did you mean 'slurm'?",
+        "sampan.yaml:14:6 backends.x – expected 'local' or 'slurm' or 'kubernetes' or 'fake', got 'slrm', "
+        "did you mean 'slurm'?",
         "sampan.yaml:15:9 admins – expected a list, got 'ana'",
         "sampan.yaml:18:3 login.clas – unknown key, did you mean 'class'?",
         "sampan.yaml:19:11 database – expected text",

@@ -44,10 +44,33 @@ backends:
     directives: [--exclude=node7]
     sizes: {small: {partition: gpu, gres: 'gpu:a100:1', constraint: 'a100&nvme', walltime: 1h}}
     projects: {p: {account: phys, qos: high, reservation: class}}
+  pods:
+    kind: kubernetes
+    image: registry.example.org/sampan-notebook:1
+    namespace: science
+    kubeconfig: /etc/sampan/kubeconfig
+    image_pull_policy: Always
+    image_pull_secrets: [registry]
+    service_account: jobs
+    reach: https://entry.science:8443/
+    ports: {first: 31000, last: 31099}
+    cluster_host: notebook
+    scheduler: {cores: 1.0, memory: 2G}
+    node_selector: {pool: science}
+    tolerations: [{key: science, operator: Exists, effect: NoSchedule}]
+    gpu_resource: amd.com/gpu
+    storage:
+      home: {class: nfs, size: 20G, access: ReadWriteMany}
+      scratch: {size: 50G}
+      projects: {p: {size: 1T, class: nfs, access: ReadWriteMany}}
+    network_policies: false
+    internet: false
+    allow: [10.20.0.0/16]
+    sizes: {small: {node_selector: {gpu: a100}, tolerations: [{operator: Exists}], gpu_resource: nvidia.com/mig}}
 sizes:
   small: {cores: 0.5, memory: 1.5G, gpus: 0, price_per_hour: 0.000001}
 default_size: small
-environments: {default: {prefix: /opt/user, variables: {A: b}}}
+environments: {default: {prefix: /opt/user, variables: {A: b}, image: own/image:2}}
 default_environment: default
 projects: {p: {tenant: t, members: [ana, ben], sizes: [small]}}
 limits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sampan_hub.settings.address import AddressError, bind_endpoint
+from sampan_hub.settings.kubernetes import KubernetesBackend
 from sampan_hub.settings.machine import Machine
 from sampan_hub.settings.model import BackendSettings, Environment, LocalBackend, Login, Settings, Size
 
@@ -25,7 +26,7 @@ def complete(settings: Settings, machine: Machine) -> Settings:
     }
     local = next((backend for backend in backends.values() if isinstance(backend, LocalBackend)), None)
     sizes = settings.sizes or default_sizes(local or _complete_local(LocalBackend(), settings.profile, machine))
-    environments = settings.environments or {"default": Environment(prefix=machine.prefix / "user")}
+    environments = settings.environments or {"default": _default_environment(settings, machine)}
     changes = {
         "backends": backends,
         "sizes": sizes,
@@ -54,6 +55,12 @@ def default_sizes(backend: LocalBackend) -> dict[str, Size]:
         if factor <= cores and factor * small_bytes * 3 <= memory * 2:
             sizes[name] = Size(cores=float(factor), memory=factor * small_bytes)
     return sizes
+
+
+def _default_environment(settings: Settings, machine: Machine) -> Environment:
+    """Beside the hub's own; where all jobs are pods, the one in their image."""
+    are_pods = all(isinstance(backend, KubernetesBackend) for backend in settings.backends.values())
+    return Environment() if are_pods else Environment(prefix=machine.prefix / "user")
 
 
 def _complete_local(backend: LocalBackend, profile: str, machine: Machine) -> LocalBackend:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sampan_hub.settings.explain import explain
 from sampan_hub.settings.findings import Finding, SettingsError, made
+from sampan_hub.settings.kubernetes import KubernetesBackend
 from sampan_hub.settings.model import Settings, Tls
 from sampan_hub.settings.references import References
 from sampan_hub.settings.yamlfile import parse_document
@@ -65,13 +66,22 @@ def _with_absolute_paths(settings: Settings, folder: Path) -> Settings:
 
     environments = {
         name: environment.model_copy(update={"prefix": absolute(environment.prefix)})
+        if "prefix" in environment.model_fields_set
+        else environment
         for name, environment in settings.environments.items()
     }
     tls = settings.tls
     if isinstance(tls, Tls):
         files = {"certificate": absolute(tls.certificate), "key": absolute(tls.key), "ca": tls.ca and absolute(tls.ca)}
         tls = tls.model_copy(update=files)
+    backends = {
+        name: backend.model_copy(update={"kubeconfig": absolute(backend.kubeconfig)})
+        if isinstance(backend, KubernetesBackend) and backend.kubeconfig is not None
+        else backend
+        for name, backend in settings.backends.items()
+    }
     changes = {"state_dir": absolute(settings.state_dir), "environments": environments, "tls": tls}
+    changes["backends"] = backends
     return settings.model_copy(update=changes)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PrivateAttr, Tag, field_serializer
 
 from sampan_hub.settings.findings import Source
+from sampan_hub.settings.kubernetes import IMAGE_PREFIX, Image, KubernetesBackend
 from sampan_hub.settings.section import BackendSection, Name, Section
 from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.settings.units import DurationSeconds, MemoryBytes, PriceMicros, SecretText, masked
@@ -67,7 +68,10 @@ def _backend_kind(value: Any) -> Any:
 
 
 BackendSettings = Annotated[
-    Annotated[LocalBackend, Tag("local")] | Annotated[SlurmBackend, Tag("slurm")] | Annotated[FakeBackend, Tag("fake")],
+    Annotated[LocalBackend, Tag("local")]
+    | Annotated[SlurmBackend, Tag("slurm")]
+    | Annotated[KubernetesBackend, Tag("kubernetes")]
+    | Annotated[FakeBackend, Tag("fake")],
     Discriminator(_backend_kind),
 ]
 
@@ -75,8 +79,11 @@ BackendSettings = Annotated[
 class Environment(Section):
     """Where code runs from."""
 
-    prefix: Path
-    """A Python environment with the client (`pip install sampan[lab]`): `<prefix>/bin/python`."""
+    prefix: Path = IMAGE_PREFIX
+    """A Python environment with the client (`pip install sampan[lab]`): `<prefix>/bin/python`. Where jobs are pods, the
+    path inside the image; only then may it be left out."""
+    image: Image | None = None
+    """The image of its jobs where they are pods. Default: the backend's `image`."""
     variables: dict[str, str] = Field(default_factory=dict)
     """Environment variables of everything that runs in it. Not for secrets: whoever sees the job sees them."""
 

@@ -11,6 +11,7 @@ from sampan_hub.settings.findings import Finding, KeyPath, made
 from sampan_hub.settings.fitting import misfit
 from sampan_hub.settings.impersonation import impersonation_refusals
 from sampan_hub.settings.model import ClassLogin, LocalBackend, Settings
+from sampan_hub.settings.pods import pods_refusals
 from sampan_hub.settings.slurm import SlurmBackend
 
 DUMMY_LOGINS = frozenset({"dummy", "dummyauthenticator", "null", "nullauthenticator", "sharedpasswordauthenticator"})
@@ -20,7 +21,8 @@ _LEAST_MEMORY_BYTES = 64 << 20
 
 def refusals(settings: Settings) -> list[Finding]:
     """Everything that keeps Sampan from starting; empty when it may."""
-    subjects = (_address, _references, _people, _values, _exposure, crossing_refusals, impersonation_refusals, _sharing)
+    own = (_address, _references, _people, _values, _exposure)
+    subjects = (*own, pods_refusals, crossing_refusals, impersonation_refusals, _sharing)
     return [finding for subject in subjects for finding in subject(settings)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sampan_hub.settings.model import Settings
-from sampan_hub.settings.units import render_duration
+from sampan_hub.settings.units import render_duration, render_memory
 
 HEAD = """# Settings: every key of `sampan.yaml`
 
@@ -73,6 +73,8 @@ def _default(field: dict[str, Any]) -> str:
         return ""
     if field.get("format") == "duration":
         return f"`{render_duration(int(value))}`"
+    if field.get("format") == "memory":
+        return f"`{render_memory(int(value))}`"
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
 
 
@@ -99,9 +101,9 @@ def _targets(field: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
         yield path, field["$ref"].rpartition("/")[2]
     for choice in (*field.get("anyOf", ()), *field.get("oneOf", ()), *field.get("allOf", ())):
         yield from _targets(choice, path)
-    for inner in (*field.get("patternProperties", {}).values(), field.get("additionalProperties")):
+    for inner in (*field.get("patternProperties", {}).values(), field.get("additionalProperties"), field.get("items")):
         if isinstance(inner, dict):
-            yield from _targets(inner, f"{path}.NAME")
+            yield from _targets(inner, f"{path}.NAME" if inner is not field.get("items") else f"{path}[]")
 
 
 def _spelling(field: dict[str, Any]) -> str:

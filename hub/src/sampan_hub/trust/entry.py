@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from sampan_hub.settings.address import bind_endpoint, parse_url
+from sampan_hub.settings.crossing import jobs_urls
 from sampan_hub.settings.model import Settings, Tls
 from sampan_hub.settings.paths import StatePaths
-from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.trust.authority import Usage, certificate_pem, is_issued_by
 from sampan_hub.trust.files import Pair, ensure_authority, ensure_certificate, ensure_folder, pair_in, read_certificates
 
@@ -33,10 +33,7 @@ def entry_files(settings: Settings, paths: StatePaths) -> Pair | None:
 
 def entry_names(settings: Settings) -> frozenset[str]:
     """Every host name and address under which the settings say that the entry is reached."""
-    urls = [settings.url]
-    urls += [
-        backend.reach for backend in settings.backends.values() if isinstance(backend, SlurmBackend) and backend.reach
-    ]
+    urls = [settings.url, *jobs_urls(settings).values()]
     bound = bind_endpoint(settings).host
     return frozenset([parse_url(url)[1].host for url in urls] + ([] if bound in EVERYWHERE else [bound]))
 
