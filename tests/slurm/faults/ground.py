@@ -1,4 +1,5 @@
-"""What light installations stand on: the clone and `sampan-run-as` on the hub host, an entry, the jobs' program."""
+"""What light installations stand on: Sampan, the clone's tests and `sampan-run-as` on the hub host, an entry, the jobs'
+program."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import sampan_hub
 from sampan_hub.privilege.sudo import render_sudo_rule
 from sampan_hub.trust.authority import Usage
 from sampan_hub.trust.files import ensure_authority, ensure_certificate, pair_in
+from tests.slurm.installation.build import PREFIX, build
 from tests.support.installation import wait_until
 from tests.testbeds.slurm.cluster import Cluster
 from tests.testbeds.slurm.process import Command
@@ -27,6 +29,8 @@ PORT = 8000
 FOLDER = "/var/lib/sampan/faults"
 """Of the service's account on the hub host."""
 CLONE_THERE = "/opt/faults-clone"
+INSTALLED = "/opt/faults-sampan"
+"""This clone's Sampan with a Python of the machines: the clone's own may stand on one that no machine has."""
 COMMANDS = "/opt/faults/slurm"
 RUN_AS = "/opt/faults/bin/sampan-run-as"
 RULE = "etc/sudoers.d/sampan-faults"
@@ -48,11 +52,15 @@ class Ground:
         self._policy: bytes | None = None
 
     def prepare(self) -> None:
-        self.hub.bind(CLONE, CLONE_THERE, read_only=True)
+        for source, there in self._binds():
+            self.hub.bind(source, there, read_only=True)
         self._install_run_as()
         self._fill_shared()
         self._make_state()
         self.start_entry()
+
+    def _binds(self) -> list[tuple[Path, str]]:
+        return [(CLONE, CLONE_THERE), (build().opt / PREFIX.name, INSTALLED)]
 
     def _install_run_as(self) -> None:
         """As an administrator would: root's, whole, with a rule for sudo."""
@@ -111,13 +119,7 @@ class Ground:
         """Nothing when it runs."""
         if self._entry is not None and self._entry.poll() is None:
             return
-        argv = [
-            f"{CLONE_THERE}/.venv/bin/python",
-            "-I",
-            f"{CLONE_THERE}/tests/slurm/faults/entry.py",
-            FOLDER,
-            str(PORT),
-        ]
+        argv = [PYTHON, "-I", f"{CLONE_THERE}/tests/slurm/faults/entry.py", FOLDER, str(PORT)]
         with (self.folder / "entry.log").open("ab") as log:
             self._entry = self.hub.popen(argv, user="sampan", stdout=log, stderr=log)
         ports = f":{PORT} "
@@ -156,12 +158,14 @@ class Ground:
         if self._entry is not None:
             self._entry.kill()
             self._entry.wait()
-        self.hub.unbind(CLONE_THERE)
+        for _, there in self._binds():
+            self.hub.unbind(there)
+            (self.hub.root / there.lstrip("/")).rmdir()
         for path in (RULE, POLICY):
             (self.hub.root / path).unlink()
         if self._policy is not None:
             (self.hub.root / POLICY).write_bytes(self._policy)
-        for path in (self.hub.root / "opt/faults", self.hub.root / CLONE_THERE.lstrip("/"), self.state, self.shared):
+        for path in (self.hub.root / "opt/faults", self.state, self.shared):
             shutil.rmtree(path)
 
 

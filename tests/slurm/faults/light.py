@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan_hub.jobs.keys import make_credential
-from tests.slurm.faults.ground import CLONE_THERE, FOLDER, SHARED, Ground
+from tests.slurm.faults.ground import CLONE_THERE, FOLDER, INSTALLED, SHARED, Ground
 from tests.slurm.faults.settings import render_settings
 from tests.support.installation import wait_until
 from tests.testbeds.slurm.process import Command
@@ -53,8 +53,8 @@ class Light:
     def start(self, die_at: int = 0) -> None:
         """`die_at` 0 never comes."""
         words = ["-m", "tests.slurm.faults.service", str(self.port), f"{self.there}/sampan.yaml"]
-        argv = [f"{CLONE_THERE}/.venv/bin/python", *words, str(die_at), f"{self.there}/death"]
-        env = {"PYTHONPATH": f"{CLONE_THERE}:{CLONE_THERE}/hub/src", "PYTHONDONTWRITEBYTECODE": "1"}
+        argv = [f"{INSTALLED}/bin/python", *words, str(die_at), f"{self.there}/death"]
+        env = {"PYTHONPATH": CLONE_THERE, "PYTHONDONTWRITEBYTECODE": "1"}
         with (self.ground.folder / f"{self.name}.log").open("ab") as log:
             self._process = self.ground.hub.popen(argv, user="sampan", cwd=self.there, env=env, stdout=log, stderr=log)
 

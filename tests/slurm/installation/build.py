@@ -7,6 +7,7 @@ which change all the time, when they do.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -34,8 +35,9 @@ class Built:
     shared: Path
 
 
+@functools.cache
 def build() -> Built:
-    """Everything as the clone says now; raises RuntimeError with what a tool said."""
+    """Everything as the clone said when this run first asked; raises RuntimeError with what a tool said."""
     built = Built(CACHE / "opt", CACHE / "shared")
     CACHE.mkdir(parents=True, exist_ok=True)
     wheels = _make_wheels(CACHE / "wheels.new")
