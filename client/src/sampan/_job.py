@@ -80,15 +80,27 @@ def job_folder() -> Path:
 
 
 def read_bootstrap() -> Access:
-    """Where and as whom to claim, from `$SAMPAN_JOB_DIR/bootstrap.json`; refused unless it is private to us."""
-    content = json.loads(read_private(job_folder() / "bootstrap.json"))
+    """Where and as whom to claim, from `$SAMPAN_JOB_DIR/bootstrap.json`; refused unless it is private to us.
+
+    What holds no secret comes as `$SAMPAN_BOOTSTRAP`: the credential of a pod is a file that its cluster keeps there.
+    """
+    given = os.environ.get("SAMPAN_BOOTSTRAP")
+    content = json.loads(given or read_private(job_folder() / "bootstrap.json"))
     return Access(
         content["service"].rstrip("/"),
         content["job"],
-        content["credential"],
+        _read_token(Path(content["credential_file"])) if given else content["credential"],
         ca=content.get("ca"),
         network=content.get("network"),
     )
+
+
+def _read_token(path: Path) -> str:
+    """The token that the cluster keeps in this pod: not private to one user, for nobody else is in the pod."""
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise SampanError(f"{path} cannot be read ({error.strerror}): start the job again") from error
 
 
 def read_private(path: Path) -> str:

@@ -15,10 +15,24 @@ from sampan_hub.settings.model import Environment
 
 MODULES = {Kind.NOTEBOOK: "sampan.notebook", Kind.WORKER: "sampan.worker", Kind.SCHEDULER: "sampan.scheduler"}
 BOOTSTRAP = "bootstrap.json"
+BOOTSTRAP_VARIABLE = "SAMPAN_BOOTSTRAP"
+"""The same where no secret is in it."""
 
 
 class NotRunnable(Exception):
     """The job's record does not say how to run it; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """How jobs of a place that are pods show who they are: by a token that the cluster puts into the pod."""
+
+    file: str
+    """Where in the pod."""
+    namespace: str
+    service_account: str
+    name_of: Callable[[Job], str]
+    """The pod's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +53,8 @@ class Place:
     """Where jobs listen: on their machine's address in this network (CIDR). None: the one that reaches the service."""
     ports: tuple[int, int] | None = None
     """The first and last port that jobs listen on. None: any."""
+    pods: Pods | None = None
+    """Set where jobs are pods: no secret travels with those. None: a private file with a bootstrap credential does."""
 
     @property
     def crosses_hosts(self) -> bool:
@@ -111,12 +127,15 @@ def make_spec(job: Job, rules: SpecRules) -> JobSpec:
     home = place.home_of(job.owner)
     if home is not None:
         variables["HOME"] = str(home)
+    bootstrap = make_bootstrap(job, rules.service_key, place)
+    if place.pods is not None:
+        variables[BOOTSTRAP_VARIABLE] = bootstrap.decode()
     return JobSpec(
         identity=make_identity(job, rules.signing_key, place.uid_of(job.owner)),
         argv=(interpreter, "-m", MODULES[job.kind]),
         env=variables,
         folder=job.options.get("folder") or str(home or place.default_folder),
-        private_files={BOOTSTRAP: make_bootstrap(job, rules.service_key, place)},
+        private_files={BOOTSTRAP: bootstrap} if place.pods is None else {},
     )
 
 
@@ -134,9 +153,13 @@ def interpreter_of(environment: Environment) -> str:
 
 
 def make_bootstrap(job: Job, service_key: bytes, place: Place) -> bytes:
-    """The one secret that travels with a job: it lets a job of this batch claim itself. And whom to believe."""
-    credential = make_credential(service_key, job.batch, "bootstrap")
-    content = {"service": place.service_url, "job": job.id, "credential": credential}
+    """How a job claims itself, and whom to believe. It is the one secret that travels with a job, but not with a pod:
+    that finds a token of its own in a file."""
+    content = {"service": place.service_url, "job": job.id}
+    if place.pods is None:
+        content["credential"] = make_credential(service_key, job.batch, "bootstrap")
+    else:
+        content["credential_file"] = place.pods.file
     if place.ca_bundle:
         content["ca"] = place.ca_bundle
     if place.crosses_hosts and place.network is not None:

@@ -23,6 +23,7 @@ from sampan_hub.service.capacities import Capacities
 from sampan_hub.service.hubusers import HubUsers
 from sampan_hub.service.metrics import Metrics
 from sampan_hub.service.revisions import Revisions
+from sampan_hub.service.tokens import PodTokens
 from sampan_hub.settings.model import Settings
 from sampan_hub.trust.front import Front
 
@@ -68,6 +69,8 @@ class Context:
     backends: Mapping[str, Backend]
     places: Mapping[str, Place]
     """By backend."""
+    pods: Mapping[str, PodTokens]
+    """By backend whose jobs are pods: who recognises their tokens."""
     front: Front | None
     """Who issues certificates to notebooks on other machines; None where there are none."""
     reconciler: Reconciler

@@ -24,6 +24,7 @@ from sampan_hub.service.metrics import Metrics
 from sampan_hub.service.places import HOST, make_places
 from sampan_hub.service.ports import read_own_ports
 from sampan_hub.service.revisions import Revisions
+from sampan_hub.service.tokens import PodTokens, Publisher
 from sampan_hub.settings import model
 from sampan_hub.settings.address import bind_endpoint, parse_url
 from sampan_hub.settings.keyfiles import create_whole, ensure_key_files, read_key
@@ -96,6 +97,7 @@ def make_context(
         store=store,
         backends=backends,
         places=places,
+        pods={name: PodTokens(made.published) for name, made in backends.items() if isinstance(made, Publisher)},
         front=open_front(paths.tls, utc_now()) if any(place.crosses_hosts for place in places.values()) else None,
         reconciler=Reconciler(store, backends, settings, _make_rules(settings, paths, keys, places)),
         hub_users=hub_users,

@@ -14,6 +14,7 @@ from sampan_hub.jobs.model import Address, Job, Kind, Reason, Wanted
 from sampan_hub.service.access import Ctx, allow
 from sampan_hub.service.answers import json_answer
 from sampan_hub.service.auth import Caller
+from sampan_hub.service.claimants import Claimant, claimant
 from sampan_hub.service.claims import certificate_names, listens_there, make_claim_answer
 from sampan_hub.service.context import Context, utc_now
 from sampan_hub.service.problems import ApiProblem, bad_field, fail, not_found
@@ -27,13 +28,11 @@ SCHEDULER_WAIT_S = 25.0
 
 
 @router.post("/{job_id}/claim", response_model=ClaimAnswer)
-async def claim(
-    job_id: str, body: ClaimRequest, caller: Annotated[Caller, Depends(allow("bootstrap"))], context: Ctx
-) -> Response:
+async def claim(job_id: str, body: ClaimRequest, who: Annotated[Claimant, Depends(claimant)], context: Ctx) -> Response:
     """A run's first words. The first one gets the job; any other is told to exit (409, code `exit`)."""
-    job = await context.find_job(job_id)
-    if job is None or job.batch != caller.subject:
-        raise not_found("job", job_id)
+    job = who.job
+    if who.run not in (None, body.run):
+        raise bad_field("run", "A pod's run is the uid that its token names.")
     names = certificate_names(context, job, body)
     try:
         claimed = await context.writing(context.store.claim, job_id, body.run, utc_now())
