@@ -1,0 +1,154 @@
+"""Builds the images and pushes them: the same input makes the same digest. Standard library only.
+
+    build.py [--base-image NAME] [--tag TAG] [--push REGISTRY] [hub] [notebook]
+
+The first of buildah, podman and docker that is installed does it. A tag is the version of the package in the image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ("buildah", "podman", "docker")
+BASE_IMAGE = "python:3.11-slim-bookworm"
+MADE_AT = 315532800
+"""1980-01-01, of every file and of the image. It never moves, so that what did not change keeps its digest; zip files
+know no earlier time."""
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "node_modules", "*.egg-info")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """`package` says its version; `parts` of the clone (beside compile.py) are all that its Containerfile sees."""
+
+    name: str
+    package: str
+    parts: tuple[str, ...]
+
+    @property
+    def repository(self) -> str:
+        return f"sampan/{self.name}"
+
+    @property
+    def version(self) -> str:
+        project = tomllib.loads((ROOT / self.package / "pyproject.toml").read_text())["project"]
+        return str(project["version"])
+
+
+HUB = Image(
+    "hub",
+    "hub",
+    (
+        "hub/LICENSE",
+        "hub/hatch_build.py",
+        "hub/jupyterhub_config.py",
+        "hub/proxy/package-lock.json",
+        "hub/proxy/package.json",
+        "hub/pyproject.toml",
+        "hub/requirements.lock",
+        "hub/src",
+        "client/requirements.lock",
+        "tools/build.lock",
+        "tools/node.lock",
+    ),
+)
+NOTEBOOK = Image(
+    "notebook",
+    "client",
+    (
+        "client/LICENSE",
+        "client/jupyter_server_config.d",
+        "client/pyproject.toml",
+        "client/requirements.lock",
+        "client/src",
+        "tools/build.lock",
+    ),
+)
+IMAGES = {image.name: image for image in (HUB, NOTEBOOK)}
+
+
+class CannotBuild(Exception):
+    """What is missing or failed, and what helps."""
+
+
+def make_build_argv(tool: str, image: Image, reference: str, base_image: str, context: Path) -> list[str]:
+    """Docker leaves the times of files as they are: its digests differ from build to build."""
+    words = [tool, "build", "--file", str(ROOT / "images" / image.name / "Containerfile"), "--tag", reference]
+    words += ["--build-arg", f"BASE_IMAGE={base_image}"]
+    if Path(tool).name != "docker":
+        words += ["--layers", "--timestamp", str(MADE_AT)]
+    return [*words, str(context)]
+
+
+def make_push_argvs(tool: str, reference: str, registry: str) -> list[list[str]]:
+    target = f"{registry.rstrip('/')}/{reference}"
+    return [[tool, "tag", reference, target], [tool, "push", target]]
+
+
+def make_context(image: Image, folder: Path) -> None:
+    """The image's parts of the clone, readable by all whatever this clone's umask was."""
+    shutil.copy(ROOT / "images" / "compile.py", folder)
+    for part in image.parts:
+        source, target = ROOT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=LEFT_OUT)
+        else:
+            shutil.copy(source, target)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def find_tool() -> str:
+    for tool in TOOLS:
+        if shutil.which(tool):
+            return tool
+    raise CannotBuild(f"images are built with {' or '.join(TOOLS)}: install one (Debian: apt-get install buildah).")
+
+
+def run(argv: Sequence[str]) -> None:
+    if subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode:
+        raise CannotBuild(f"`{' '.join(argv)}` failed; what it said is above.")
+
+
+def build(tool: str, image: Image, reference: str, base_image: str) -> None:
+    with tempfile.TemporaryDirectory(prefix=f"sampan-{image.name}-") as folder:
+        make_context(image, Path(folder))
+        run(make_build_argv(tool, image, reference, base_image, Path(folder)))
+
+
+def main(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="build.py", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"{' or '.join(IMAGES)}; default: all")
+    parser.add_argument(
+        "--base-image", default=BASE_IMAGE, help="a Debian with python3 and venv (default: %(default)s)"
+    )
+    parser.add_argument("--tag", help="instead of the package's version")
+    parser.add_argument("--push", metavar="REGISTRY", help="push them there as well")
+    options = parser.parse_args(words)
+    if unknown := set(options.images) - IMAGES.keys():
+        parser.error(f"no such image: {', '.join(sorted(unknown))} (there are {', '.join(IMAGES)})")
+    tool = find_tool()
+    for name in options.images or IMAGES:
+        image = IMAGES[name]
+        reference = f"{image.repository}:{options.tag or image.version}"
+        build(tool, image, reference, options.base_image)
+        for argv in make_push_argvs(tool, reference, options.push) if options.push else ():
+            run(argv)
+        print(f"{options.push.rstrip('/') + '/' if options.push else ''}{reference}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except CannotBuild as error:
+        sys.exit(f"sampan: {error}")
