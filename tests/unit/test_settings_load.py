@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan_hub.settings.findings import SettingsError
+from sampan_hub.settings.kubernetes import KubernetesBackend
 from sampan_hub.settings.load import find_settings_file, load_settings, parse_settings
 from sampan_hub.settings.model import ClassLogin, FakeBackend, LocalBackend, Settings, Tls
 from sampan_hub.settings.units import SecretText
@@ -216,6 +217,21 @@ def test_missing_references_are_findings_at_their_place(tmp_path: Path) -> None:
 def test_variables_that_the_hub_would_not_see_are_refused() -> None:
     (said,) = errors("database: {env: SAMPAN_DB}", environ={"SAMPAN_DB": "x"})
     assert said.startswith("sampan.yaml:1:17 database.env – the environment variable SAMPAN_DB does not reach the hub")
+
+
+def test_an_image_may_be_referred_to_and_is_no_secret(tmp_path: Path) -> None:
+    text = "backends: {pods: {kind: kubernetes, image: %s}}"
+    (tmp_path / "image").write_text("registry.example.org/notebook:2\n")
+    for written in ("registry.example.org/notebook:2", "{env: IMAGE}", "{file: image}"):
+        settings = parse(text % written, folder=tmp_path, environ={"IMAGE": "registry.example.org/notebook:2"})
+        backend = settings.backends["pods"]
+        assert isinstance(backend, KubernetesBackend)
+        assert backend.image == "registry.example.org/notebook:2"
+        assert "notebook:2" in repr(settings)
+    assert errors(text % "{env: NOT_SET}", environ={}) == [
+        "sampan.yaml:1:50 backends.pods.image.env – the environment variable NOT_SET is not set"
+    ]
+    assert "expected text" in errors("backends: {pods: {kind: kubernetes, image: i, namespace: {env: X}}}")[0]
 
 
 def test_references_elsewhere_are_no_references() -> None:

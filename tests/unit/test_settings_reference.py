@@ -25,6 +25,7 @@ EVERYTHING = """
 profile: site
 url: https://s.example/
 listen: '[::]:8443'
+layout: {proxy_api: 'https://proxy-api:8444', hub: 'https://hub:8443', service: 'https://hub:8444', entry_names: [entry]}
 state_dir: /var/lib/sampan
 database: {env: DB}
 hub_database: {env: DB}
@@ -150,6 +151,7 @@ def test_the_schema_accepts_what_is_accepted() -> None:
         {"sizes": {"s": {"cores": 1, "memory": "2Q"}}},
         {"backends": {"x": {"kind": "slrm"}}},
         {"database": {"file": "x", "env": "y"}},
+        {"backends": {"x": {"kind": "kubernetes", "image": {"env": "x", "file": "y"}}}},
         {"currency": "euro"},
         {"keep_logs": "forever"},
     ],

@@ -5,16 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, WithJsonSchema
 
 from sampan_hub.settings.section import BackendSection, Name, Section
-from sampan_hub.settings.units import MemoryBytes
+from sampan_hub.settings.units import REFERENCES, MemoryBytes
 
 KubernetesName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 """How Kubernetes' own objects may be called."""
 Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Image = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$")]
+IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$"
+Image = Annotated[str, StringConstraints(pattern=IMAGE_PATTERN)]
 """An image as pods name it: `registry/repository:tag`, or with a digest."""
+ReferredImage = Annotated[
+    Image, WithJsonSchema({"format": "image", "anyOf": [{"type": "string", "pattern": IMAGE_PATTERN}, *REFERENCES]})
+]
+"""One that may be referred to: who installs Sampan knows the image beside the one that runs the service."""
 LabelKey = Annotated[
     str, StringConstraints(pattern=r"^([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
 ]
@@ -89,21 +94,12 @@ class KubernetesPorts(Section):
     """The highest."""
 
 
-class Scheduler(Section):
-    """What the pod of a cluster's scheduler gets."""
-
-    cores: Annotated[float, Field(gt=0, le=1_000_000, strict=True)] = 0.5
-    """Processor cores."""
-    memory: Annotated[MemoryBytes, Field(gt=0)] = 1 << 30
-    """The most memory it may use."""
-
-
 class KubernetesBackend(KubernetesPlacement, BackendSection):
     """Jobs are pods of a Kubernetes cluster."""
 
     kind: Literal["kubernetes"]
     """Which sort of backend this is."""
-    image: Image
+    image: ReferredImage
     """The image of notebooks, schedulers and workers, where their environment names none."""
     namespace: Namespace | None = None
     """Where the pods are. Default: the namespace of Sampan's own pod."""
@@ -120,9 +116,8 @@ class KubernetesBackend(KubernetesPlacement, BackendSection):
     ports: KubernetesPorts = KubernetesPorts()
     """The ports that jobs listen on."""
     cluster_host: Literal["job", "notebook"] = "job"
-    """Where a cluster's scheduler runs: in a pod of its own, or beside the notebook that asked."""
-    scheduler: Scheduler = Scheduler()
-    """What such a pod gets."""
+    """Where the schedulers of clusters whose workers run here are: each in a pod of its own, or beside the notebook
+    that asked, where the notebook's running out of memory takes them along."""
     storage: KubernetesStorage = KubernetesStorage()
     """Where files are kept."""
     network_policies: bool = Field(default=True, strict=True)

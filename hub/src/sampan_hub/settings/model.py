@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, PrivateAttr, Tag, field_serializer
 
 from sampan_hub.settings.findings import Source
 from sampan_hub.settings.kubernetes import IMAGE_PREFIX, Image, KubernetesBackend
+from sampan_hub.settings.layout import Layout
 from sampan_hub.settings.section import BackendSection, Name, Section
 from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.settings.units import DurationSeconds, MemoryBytes, PriceMicros, SecretText, masked
@@ -194,6 +195,9 @@ class Settings(Section):
     """Where people find it; also where it listens unless `listen` says otherwise."""
     listen: str | None = None
     """`address:port` to bind when that differs from `url` (behind a proxy, in a container)."""
+    layout: Layout | None = None
+    """For proxy and hub in places of their own: in a Kubernetes cluster the chart sets it. Default: proxy, hub and
+    service are on one machine and talk over loopback."""
     state_dir: Path = Path(".sampan")
     """The folder of everything Sampan remembers: databases, keys, logs. Only its owner may enter it."""
     database: SecretText | None = None

@@ -10,6 +10,7 @@ from sampan_hub.settings.crossing import crossing_refusals
 from sampan_hub.settings.findings import Finding, KeyPath, made
 from sampan_hub.settings.fitting import misfit
 from sampan_hub.settings.impersonation import impersonation_refusals
+from sampan_hub.settings.layout import layout_refusals
 from sampan_hub.settings.model import ClassLogin, LocalBackend, Settings
 from sampan_hub.settings.pods import pods_refusals
 from sampan_hub.settings.slurm import SlurmBackend
@@ -21,7 +22,7 @@ _LEAST_MEMORY_BYTES = 64 << 20
 
 def refusals(settings: Settings) -> list[Finding]:
     """Everything that keeps Sampan from starting; empty when it may."""
-    own = (_address, _references, _people, _values, _exposure)
+    own = (_address, layout_refusals, _references, _people, _values, _exposure)
     subjects = (*own, pods_refusals, crossing_refusals, impersonation_refusals, _sharing)
     return [finding for subject in subjects for finding in subject(settings)]
 

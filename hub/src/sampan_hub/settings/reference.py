@@ -24,6 +24,7 @@ The file is optional on a laptop. Sampan reads `--config FILE`, else the file na
 | duration | `90s`, `20m`, `1h30m`, `7d`, or seconds |
 | price | a decimal number with at most 6 decimals, kept exactly |
 | secret | text, `{file: PATH}` (the content of a file) or `{env: NAME}` (an environment variable) |
+| image | `registry/repository:tag`, or `{file: PATH}` or `{env: NAME}` as for secrets |
 | name | a–z, 0–9, `.`, `_`, `-`; at most 63; a letter or digit first |
 """
 
@@ -49,7 +50,7 @@ def render_reference() -> str:
     for name, places in _places(schema).items():
         section = schema["$defs"][name]
         kind = section["properties"].get("kind", {}).get("const")
-        heading = ", ".join(f"`{place}`" for place in places) + (f" (`kind: {kind}`)" if kind else "")
+        heading = ", ".join(f"`{place}`" for place in dict.fromkeys(places)) + (f" (`kind: {kind}`)" if kind else "")
         lines += _render_section(heading, section)
     return "\n".join(lines).rstrip() + "\n"
 

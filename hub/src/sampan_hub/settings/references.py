@@ -13,6 +13,8 @@ from sampan_hub.settings.units import SecretText
 
 SECRET_PLACES: tuple[KeyPath, ...] = (("database",), ("hub_database",), ("login", "config"))
 """Where references may stand: at these keys, and anywhere inside them."""
+PLAIN_PLACES: tuple[KeyPath, ...] = (("backends", "*", "image"),)
+"""Where they may stand, too, for what is no secret: at these very keys; `*` is any name."""
 
 OWN_VARIABLES = ("SAMPAN_", "JUPYTERHUB_", "JPY_", "CONFIGPROXY_")
 """How the variables begin that `sampan up` keeps from its processes, lest they take another hub's for their own."""
@@ -38,6 +40,13 @@ def _is_reference(value: dict[str, Any]) -> bool:
     return len(value) == 1 and all(key in ("file", "env") and isinstance(value[key], str) for key in value)
 
 
+def _leads_to(place: KeyPath, path: KeyPath) -> bool:
+    """Whether `path` is the place or on the way to it."""
+    return len(path) <= len(place) and all(
+        own in ("*", step) for own, step in zip(place[: len(path)], path, strict=True)
+    )
+
+
 @dataclass(slots=True)
 class References:
     """Resolves the references of one settings file; what cannot be resolved becomes a finding at its place."""
@@ -54,7 +63,9 @@ class References:
     def _descend(self, value: Any, path: KeyPath) -> Any:
         if is_secret_place(path):
             return self._replaced(value, path)
-        leads_on = any(place[: len(path)] == path for place in SECRET_PLACES)
+        if any(_leads_to(place, path) and len(path) == len(place) for place in PLAIN_PLACES):
+            return str(self._replaced(value, path)) if isinstance(value, dict) and _is_reference(value) else value
+        leads_on = any(_leads_to(place, path) for place in (*SECRET_PLACES, *PLAIN_PLACES))
         if leads_on and isinstance(value, dict):
             return {key: self._descend(item, (*path, key)) for key, item in value.items()}
         return value

@@ -105,6 +105,18 @@ class ExactFloat(float):
         return number
 
 
+REFERENCES: tuple[dict[str, Any], ...] = tuple(
+    {
+        "type": "object",
+        "properties": {source: {"type": "string"}},
+        "required": [source],
+        "additionalProperties": False,
+    }
+    for source in ("file", "env")
+)
+"""`{file: PATH}` and `{env: NAME}` in the JSON schema."""
+
+
 class SecretText(str):
     """Text that hides itself wherever it is shown or dumped as JSON; as a `str` it is what it is.
 
@@ -112,21 +124,7 @@ class SecretText(str):
     """
 
     __slots__ = ()
-    JSON_SCHEMA: ClassVar[dict[str, Any]] = {
-        "format": "secret",
-        "anyOf": [
-            {"type": "string"},
-            *(
-                {
-                    "type": "object",
-                    "properties": {source: {"type": "string"}},
-                    "required": [source],
-                    "additionalProperties": False,
-                }
-                for source in ("file", "env")
-            ),
-        ],
-    }
+    JSON_SCHEMA: ClassVar[dict[str, Any]] = {"format": "secret", "anyOf": [{"type": "string"}, *REFERENCES]}
 
     def __repr__(self) -> str:
         return f"SecretText('{MASK}')"
