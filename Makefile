@@ -20,7 +20,7 @@ compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header 
 client_unit = tests/unit/test_client_*.py tests/unit/test_notebook_*.py tests/wire/test_client_*.py
 not_client = --ignore-glob='*/unit/test_client_*' --ignore-glob='*/unit/test_notebook_*' --ignore-glob='*/wire/test_client_*'
 
-.PHONY: help up install test test-tools lint types unit contract system browser pictures chaos chaos-slurm test-slurm dist docs lock clean
+.PHONY: help up install test test-tools lint types unit contract system browser pictures chart chaos chaos-slurm test-slurm dist docs lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -82,6 +82,9 @@ pictures: test-tools  ## The pictures of the documentation, taken by a browser t
 
 lab: install  ## Build the JupyterLab extension (needs node ≥ 20.19 and npm); commit what it writes
 	$(bin)/python client/lab/build.py
+
+chart: install  ## Make the chart's values.yaml and their schema from the models; commit what it writes
+	$(bin)/python -m tools.chart
 
 class: test-tools  ## Forty students at once, through real servers
 	@tools/install-system chromium=/usr/bin/chromium
