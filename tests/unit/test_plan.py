@@ -400,6 +400,24 @@ def make_cluster(**changes: Any) -> Cluster:
     return replace(cluster, **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "ends"),
+    [
+        ({"state": State.QUEUED}, False),
+        ({"state": State.SUBMITTING}, False),
+        ({"state": State.STARTING}, False),
+        ({"state": State.QUEUED, "lost": True}, True),
+        ({"state": State.RUNNING, "run": RunIdentity("r")}, True),
+        ({"state": State.QUEUED, "kind": Kind.WORKER}, True),
+    ],
+)
+def test_a_host_that_has_not_begun_has_no_lease_to_lose(changes: dict[str, Any], ends: bool) -> None:
+    cluster = Cluster("c", "dask", "ana", "p", LONG_AGO, ClusterState.STARTING, LONG_AGO, lease_until=LONG_AGO)
+    host = make_job(**{"kind": Kind.SCHEDULER, "cluster": "c", **changes})
+    seen = listing(show(host, Phase.QUEUED if host.state is State.QUEUED else Phase.RUNNING))
+    assert bool(of(EndCluster, plan(make_world([host], seen, clusters=(cluster,)), NOW, RULES))) is ends
+
+
 def test_a_lease_counts_as_lost_only_while_the_service_was_up() -> None:
     def ends(now: datetime, **changes: Any) -> list[str]:
         actions = plan(make_world(clusters=(make_cluster(),), **changes), now, RULES)

@@ -34,11 +34,14 @@ MESSAGES = Path(__file__).with_name("messages")
 
 SHAPES: dict[str, type[BaseModel]] = {
     "claim_answer_notebook": wire.ClaimAnswer,
+    "claim_answer_scheduler": wire.ClaimAnswer,
     "claim_answer_worker": wire.ClaimAnswer,
     "claim_request": wire.ClaimRequest,
     "cluster_answer": wire.ClusterAnswer,
+    "cluster_answer_hosted": wire.ClusterAnswer,
     "cluster_report": wire.ClusterReport,
     "cluster_request": wire.ClusterRequest,
+    "cluster_request_hosted": wire.ClusterRequest,
     "clusters_answer": wire.ClustersAnswer,
     "findings_answer": wire.FindingsAnswer,
     "job_ended": wire.JobView,

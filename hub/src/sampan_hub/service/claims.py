@@ -14,7 +14,8 @@ from sampan_hub.jobs.model import Job, Kind
 from sampan_hub.jobs.spec import Place
 from sampan_hub.service.context import Context
 from sampan_hub.service.problems import bad_field
-from sampan_hub.service.wire import ClaimAnswer, ClaimRequest, TlsView
+from sampan_hub.service.wire import ClaimAnswer, ClaimRequest, ClusterClaim, TlsView
+from sampan_hub.settings.fitting import backends_fed_from
 
 HUB_URLS = ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL")
 """Where a notebook's server finds the hub. JupyterHub names its own port on its own machine."""
@@ -45,7 +46,22 @@ def make_claim_answer(
         network=place.network if place and crosses else None,
         ports=place.ports if place and crosses else None,
         tls=_make_tls(context, job, names, now) if names else None,
+        cluster=_make_cluster_claim(context, job),
+        host_jobs=job.kind is Kind.NOTEBOOK and _has_host_jobs(context, job),
     )
+
+
+def _make_cluster_claim(context: Context, job: Job) -> ClusterClaim | None:
+    if job.kind is not Kind.SCHEDULER or job.cluster is None:
+        return None
+    credential = make_credential(context.keys.service, job.cluster, "scheduler")
+    return ClusterClaim(id=job.cluster, credential=credential, options=job.options.get("host") or {})
+
+
+def _has_host_jobs(context: Context, notebook: Job) -> bool:
+    """Whether the host of some cluster of this notebook would be a job."""
+    backends = context.settings.backends
+    return any(backends[name].cluster_host == "job" for name in backends_fed_from(context.settings, notebook.backend))
 
 
 def env_at(place: Place, env: Mapping[str, str]) -> dict[str, str]:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from sampan_hub.jobs.drafts import BatchDraft, ClusterDraft, ItemDraft
-from sampan_hub.jobs.model import Cluster, Kind
+from sampan_hub.jobs.model import Cluster, Kind, Resources
 from sampan_hub.service.auth import Caller
 from sampan_hub.service.choices import (
     backend_names,
@@ -20,7 +21,7 @@ from sampan_hub.service.choices import (
     tenant_of,
 )
 from sampan_hub.service.problems import bad_field, fail
-from sampan_hub.service.wire import ClusterRequest, JobBase, JobItem, SubmitRequest
+from sampan_hub.service.wire import ClusterRequest, HostBase, JobBase, JobItem, SubmitRequest
 from sampan_hub.settings.fitting import misfit
 from sampan_hub.settings.model import LocalBackend, Settings
 
@@ -28,6 +29,8 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 SERVER_NAME_LENGTH = 255
+SCHEDULER_SIZE = "scheduler"
+"""What is written as the size of a job that hosts a cluster: it is the backend's to set, and nobody's to choose."""
 
 OURS = re.compile(r"SAMPAN_.*|LD_.*|DYLD_.*|PATH|HOME|USER|LOGNAME|SHELL|PYTHONHOME|BASH_ENV|ENV|IFS")
 """Variables that Sampan or the system's loader decides by; a request may not set them."""
@@ -78,12 +81,7 @@ def make_batch_draft(request: SubmitRequest, caller: Caller, cluster: Cluster | 
         tenant=tenant_of(settings, project, owner),
         parent=cluster.parent if cluster else None,
         cluster=cluster.id if cluster else None,
-        options={
-            "interpreter": base.interpreter,
-            "folder": base.folder,
-            "env": dict(base.env),
-            "expect": dict(base.expect),
-        },
+        options=_options(base),
         secrets=dict(base.secrets),
         strict=request.strict,
     )
@@ -107,6 +105,62 @@ def make_cluster_draft(request: ClusterRequest, caller: Caller, settings: Settin
         backend=backend,
         idle_timeout_s=request.idle_timeout_s,
     )
+
+
+def make_host_draft(request: HostBase, caller: Caller, cluster: Cluster, site: Site) -> BatchDraft:
+    """The job that is to be this cluster's host, on the backend of its workers and of the size that is set there."""
+    base, settings = _make_base(request, Kind.SCHEDULER, cluster), site.settings
+    environment = _environment(settings, base, caller)
+    _check_interpreter(base, cluster.backend, site)
+    _check_folder(base)
+    _check_variables(base, caller)
+    given = settings.backends[cluster.backend].scheduler
+    return BatchDraft(
+        key=request.batch,
+        submitter=f"{caller.kind}:{caller.subject}",
+        kind=Kind.SCHEDULER,
+        owner=cluster.owner,
+        project=cluster.project,
+        tenant=cluster.tenant,
+        environment=environment,
+        backend=cluster.backend,
+        items=(ItemDraft(cluster.name, SCHEDULER_SIZE, Resources(given.cores_milli, given.memory)),),
+        parent=cluster.parent,
+        cluster=cluster.id,
+        options={**_options(base), "host": dict(request.options)},
+        secrets=dict(base.secrets),
+    )
+
+
+def make_first_workers(request: HostBase, cluster: Cluster) -> SubmitRequest | None:
+    """The submit that the workers asked for with the host stand for; None without any."""
+    if not request.workers:
+        return None
+    base = _make_base(request, Kind.WORKER, cluster)
+    return SubmitRequest(batch=f"{request.batch[:62]}-w", base=base, items=request.workers)
+
+
+def _make_base(request: HostBase, kind: Kind, cluster: Cluster) -> JobBase:
+    return JobBase(
+        kind=kind.value,
+        environment=request.environment,
+        cluster=cluster.id,
+        interpreter=request.interpreter,
+        folder=request.folder,
+        env=request.env,
+        secrets=request.secrets,
+        expect=request.expect,
+    )
+
+
+def _options(base: JobBase) -> dict[str, Any]:
+    """What `spec` reads of a request."""
+    return {
+        "interpreter": base.interpreter,
+        "folder": base.folder,
+        "env": dict(base.env),
+        "expect": dict(base.expect),
+    }
 
 
 def _kind(base: JobBase, caller: Caller) -> Kind:

@@ -48,6 +48,11 @@ def make_slurm_place(settings: Settings, backend: SlurmBackend) -> Place:
     )
 
 
+def is_executable(path: str) -> bool:
+    """Whether a job on this machine could run this file."""
+    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - a Path of a text too long raises
+
+
 def uid_of(owner: str) -> int:
     """The uid of the system user of this name; raises NotRunnable where there is none."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sampan_hub.jobs.model import Job, Reason, State, Wanted
+from sampan_hub.jobs.model import Job, Kind, Reason, State, Wanted
 from sampan_hub.jobs.plan import strays
 from sampan_hub.jobs.plan.actions import Action, Cancel, EndCluster, Record, Submit
 from sampan_hub.jobs.plan.dispatch import dispatch
@@ -67,12 +67,18 @@ def _is_due(sent: CancelSent | None, now: datetime) -> bool:
 
 
 def _end_clusters(world: World, sights: Mapping[str, Sight], now: datetime, rules: Rules) -> Iterator[EndCluster]:
+    waits_for_host = {job.cluster for job in world.recorded.jobs if _is_host_to_come(job)}
     for cluster in world.recorded.clusters:
         reason = None
         lease_until = cluster.lease_until or cluster.created_at
         if cluster.parent is not None and is_gone(cluster.parent, world.recorded, sights, now, rules):
             reason = Reason("parent-ended", "The notebook it belonged to has ended.")
-        elif now - max(lease_until, world.up_since) >= rules.lease_lost_after:
+        elif cluster.id not in waits_for_host and now - max(lease_until, world.up_since) >= rules.lease_lost_after:
             reason = Reason("host-lost", "Its host has not been heard of for too long; its workers are stopped.")
         if reason is not None:
             yield EndCluster(cluster.id, cluster.revision, cluster.lease_until, reason)
+
+
+def _is_host_to_come(job: Job) -> bool:
+    """Whether this is a cluster's host that has not begun: while it waits in a queue nobody can renew the lease."""
+    return job.kind is Kind.SCHEDULER and job.run is None and not job.lost

@@ -9,12 +9,12 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from sampan_hub.backends.base import Identity, Observed, Phase
-from sampan_hub.jobs.model import Cluster, ClusterState, Job, Reason, State, Wanted
+from sampan_hub.jobs.model import Cluster, ClusterState, Job, Kind, Reason, State, Wanted
 from sampan_hub.jobs.plan.actions import Action, Adopt, EndCluster, Record, Report, Submit
 from sampan_hub.jobs.store import hosting
 from sampan_hub.jobs.store.engine import Tx
 from sampan_hub.jobs.store.tables import HOLDS, batches, findings, jobs
-from sampan_hub.jobs.store.writing import insert_jobs, read_cluster, read_jobs, update_jobs
+from sampan_hub.jobs.store.writing import end_cluster, insert_jobs, read_cluster, read_jobs, update_jobs
 
 BY = "service"
 
@@ -86,7 +86,7 @@ def _end_cluster(tx: Tx, action: EndCluster, now: datetime) -> None:
     cluster = read_cluster(tx.conn, action.cluster_id)
     if cluster is None or cluster.revision != action.revision or cluster.lease_until != action.lease_until:
         return
-    hosting.end(tx, cluster, action.reason, now)
+    end_cluster(tx, cluster, action.reason, now)
 
 
 def _adopt(tx: Tx, action: Adopt, now: datetime) -> None:
@@ -168,10 +168,10 @@ def _is_second(conn: sa.Connection, identity: Identity) -> bool:
 
 
 def _make_adopted_cluster(tx: Tx, identity: Identity, cluster_id: str, backend: str, now: datetime) -> Cluster:
-    """A cluster known only from its workers: its host has one lease's time to speak, or they are stopped."""
+    """A cluster known only from its jobs: its host has one lease's time to speak, or they are stopped."""
     return Cluster(
         id=cluster_id,
-        name=f"found-{cluster_id[-6:]}",
+        name=identity.name if identity.kind == Kind.SCHEDULER else f"found-{cluster_id[-6:]}",
         owner=identity.owner,
         project=identity.project,
         tenant=identity.tenant,

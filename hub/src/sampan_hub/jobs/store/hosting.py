@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from sampan_hub.jobs.drafts import ClusterDraft, NoSuchCluster, StoreError
 from sampan_hub.jobs.keys import make_random_id
-from sampan_hub.jobs.model import Cluster, ClusterState, Reason, Wanted
+from sampan_hub.jobs.model import Cluster, ClusterState, Wanted
 from sampan_hub.jobs.store.engine import Tx
 from sampan_hub.jobs.store.rows import cluster_to_row, row_to_cluster
 from sampan_hub.jobs.store.tables import OPEN, clusters, site
@@ -105,12 +105,4 @@ def update(
     )
     if state is not None and state is not cluster.state:
         after = replace(after, state=state, state_since=now)
-    return update_cluster(tx, cluster, after)
-
-
-def end(tx: Tx, cluster: Cluster, reason: Reason, now: datetime) -> Cluster:
-    """Record the end; nothing if it is recorded already."""
-    if cluster.is_ended:
-        return cluster
-    after = replace(cluster, state=ClusterState.ENDED, state_since=now, ended_at=now, reason=reason, lease_until=None)
     return update_cluster(tx, cluster, after)

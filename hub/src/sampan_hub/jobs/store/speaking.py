@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 
 from sampan_hub.jobs.drafts import Claim, ClaimRefused, NoSuchJob, Report
 from sampan_hub.jobs.model import Job, Kind, Reason, RunIdentity, State, Wanted
+from sampan_hub.jobs.store import hosting
 from sampan_hub.jobs.store.engine import Tx
 from sampan_hub.jobs.store.tables import job_secrets
 from sampan_hub.jobs.store.writing import erase_secrets, read_jobs, update_jobs
@@ -67,6 +68,8 @@ def claim(tx: Tx, job_id: str, run_token: str, now: datetime, fernet: Fernet) ->
             ready = State.RUNNING if job.kind is Kind.WORKER else State.STARTING
             claimed = claimed.with_(state=ready, reason=None)
     (recorded,) = update_jobs(tx, [(job, claimed)], by=job_id, now=now)
+    if job.kind is Kind.SCHEDULER and job.cluster is not None:
+        hosting.update(tx, job.cluster, now)  # a host has a lease's time from here on, however long it waited before
     return Claim(recorded, json.loads(fernet.decrypt(ciphertext)))
 
 

@@ -28,7 +28,7 @@ from sampan_hub.jobs.keys import make_instance_id
 from sampan_hub.jobs.model import Cluster, ClusterState, Finding, Job, JobEvent, Reason
 from sampan_hub.jobs.plan.actions import Action
 from sampan_hub.jobs.plan.world import Recorded
-from sampan_hub.jobs.store import applying, hosting, migrate, selecting, speaking, submitting
+from sampan_hub.jobs.store import applying, hosting, migrate, selecting, speaking, submitting, writing
 from sampan_hub.jobs.store.engine import Database
 from sampan_hub.jobs.store.rows import row_to_event
 from sampan_hub.jobs.store.tables import findings, job_events, site
@@ -189,7 +189,7 @@ class Store:
         """End a cluster; its workers are stopped by the reconciler. Idempotent."""
         with self._database.write() as tx:
             cluster = hosting.find_cluster(tx.conn, cluster_id)
-            ended = hosting.end(tx, cluster, Reason(code, text), now)
+            ended = writing.end_cluster(tx, cluster, Reason(code, text), now)
         logger.info("cluster %s ended by %s: %s", cluster_id, by, code)
         return ended
 

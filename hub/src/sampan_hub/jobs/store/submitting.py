@@ -131,7 +131,16 @@ def _refusal_of_all(conn: sa.Connection, draft: BatchDraft) -> Refusal | None:
         cluster = read_cluster(conn, draft.cluster)
         if cluster is None or cluster.is_ended:
             return Refusal("cluster-ended", f"The cluster {draft.cluster} that this would belong to has ended.")
+        if draft.kind is Kind.SCHEDULER and (host := _find_host(conn, draft.cluster)) is not None:
+            return Refusal("host-exists", f"The cluster {cluster.name} has its host already.", existing=host)
     return None
+
+
+def _find_host(conn: sa.Connection, cluster: str) -> str | None:
+    """The job that is this cluster's host; it has at most one."""
+    query = sa.select(jobs.c.id).where(jobs.c.cluster == cluster, jobs.c.kind == Kind.SCHEDULER.value)
+    found: str | None = conn.scalars(query).first()
+    return found
 
 
 def _taken_names(conn: sa.Connection, draft: BatchDraft, missing: Sequence[int]) -> dict[int, Refusal]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sampan_hub.jobs.model import Cluster, Job, is_legal
+from sampan_hub.jobs.model import Cluster, ClusterState, Exit, Job, Kind, Reason, is_legal
 from sampan_hub.jobs.store.engine import Tx
 from sampan_hub.jobs.store.rows import cluster_to_row, job_to_row, row_to_cluster, rows_to_jobs
 from sampan_hub.jobs.store.tables import clusters, job_events, job_secrets, jobs
@@ -73,6 +73,7 @@ def update_jobs(tx: Tx, pairs: Iterable[tuple[Job, Job]], *, by: str, now: datet
             moved.append(after)
         if after.is_ended:
             ended.append(after.id)
+            _end_hosted(tx, after, now)
     _update_rows(tx, written)
     if moved:
         tx.conn.execute(sa.insert(job_events), [_event(job, by, now) for job in moved])
@@ -94,6 +95,32 @@ def update_cluster(tx: Tx, before: Cluster, after: Cluster) -> Cluster:
         after = replace(after, revision=tx.revision)
     tx.conn.execute(sa.update(clusters).where(clusters.c.id == after.id).values(cluster_to_row(after)))
     return after
+
+
+def end_cluster(tx: Tx, cluster: Cluster, reason: Reason, now: datetime) -> Cluster:
+    """Record the end; nothing if it is recorded already."""
+    if cluster.is_ended:
+        return cluster
+    after = replace(cluster, state=ClusterState.ENDED, state_since=now, ended_at=now, reason=reason, lease_until=None)
+    return update_cluster(tx, cluster, after)
+
+
+def _end_hosted(tx: Tx, job: Job, now: datetime) -> None:
+    """A cluster whose host was a job ends with it: in the same moment, so that nothing waits for its lease."""
+    cluster = read_cluster(tx.conn, job.cluster) if job.kind is Kind.SCHEDULER and job.cluster is not None else None
+    if cluster is None:
+        return
+    is_closed = cluster.state is ClusterState.CLOSING or job.exit == Exit(code=0)
+    closed, lost = Reason("closed", "Closed."), Reason("host-ended", f"Its scheduler has ended: {_how_ended(job)}")
+    end_cluster(tx, cluster, closed if is_closed else lost, now)
+
+
+def _how_ended(job: Job) -> str:
+    if job.reason is not None:
+        return job.reason.text
+    if job.exit is not None and job.exit.signal is not None:
+        return f"it was killed by signal {job.exit.signal}."
+    return "its output may say why." if job.exit is None else f"with exit code {job.exit.code}."
 
 
 def _update_rows(tx: Tx, pairs: Sequence[tuple[Job, Job]]) -> None:

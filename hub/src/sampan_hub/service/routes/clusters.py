@@ -15,6 +15,7 @@ from sampan_hub.service.answers import json_answer
 from sampan_hub.service.auth import Caller
 from sampan_hub.service.context import utc_now
 from sampan_hub.service.feed import RECENT
+from sampan_hub.service.hosting import host_as_job
 from sampan_hub.service.intake import make_cluster_draft
 from sampan_hub.service.policy import sees_cluster
 from sampan_hub.service.problems import fail, not_found
@@ -38,11 +39,14 @@ async def make(
         is_paused = await context.reading(context.store.paused) is not None
         raise fail(409, "paused" if is_paused else "parent-ended", str(error)) from error
     place = context.places.get(cluster.backend)
+    hosted = await host_as_job(context, body.host, caller, cluster)
     answer = ClusterAnswer(
         cluster=view_cluster(cluster),
         credential=make_credential(context.keys.service, cluster.id, "scheduler"),
         network=place.network if place else None,
         ports=place.ports if place else None,
+        host=hosted.host,
+        workers=hosted.workers,
     )
     return json_answer(answer.model_dump_json())
 

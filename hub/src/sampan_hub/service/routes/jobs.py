@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from sampan_hub.service.auth import Caller
 from sampan_hub.service.context import Context, utc_now
 from sampan_hub.service.feed import FeedQuery, follow, render_feed
 from sampan_hub.service.intake import Site, make_batch_draft
+from sampan_hub.service.places import is_executable
 from sampan_hub.service.policy import stops_job
 from sampan_hub.service.problems import bad_field, fail, not_found
 from sampan_hub.service.views import view_job, view_outcome
@@ -132,16 +132,12 @@ async def _cluster_of(body: SubmitRequest, caller: Caller, context: Context) -> 
 
 def _submit(context: Context, body: SubmitRequest, caller: Caller, cluster: Cluster | None) -> str:
     now = utc_now()
-    draft = make_batch_draft(body, caller, cluster, Site(context.settings, _is_executable))
+    draft = make_batch_draft(body, caller, cluster, Site(context.settings, is_executable))
     try:
         outcome = context.store.submit(draft, context.settings.limits, now)
     except BatchConflict as error:
         raise fail(409, "conflict", f"{error}", field="batch") from error
     return view_outcome(outcome, now).model_dump_json()
-
-
-def _is_executable(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)  # noqa: PTH113 - a Path of a text too long raises
 
 
 def _stop(context: Context, body: StopRequest, caller: Caller) -> str:

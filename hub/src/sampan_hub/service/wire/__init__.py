@@ -8,7 +8,8 @@ ignore unknown fields in answers, so answers may grow within v1.
 from __future__ import annotations
 
 from sampan_hub.service.wire.base import Answer, Key, Name, Problem, ReasonView, Request
-from sampan_hub.service.wire.clusters import ClusterAnswer, ClusterReport, ClusterRequest, ClustersAnswer, ClusterView
+from sampan_hub.service.wire.clusters import ClusterReport, ClustersAnswer, ClusterView
+from sampan_hub.service.wire.hosting import ClusterAnswer, ClusterRequest, HostBase
 from sampan_hub.service.wire.jobs import (
     AddressView,
     ExitView,
@@ -28,6 +29,7 @@ from sampan_hub.service.wire.running import (
     AddressReport,
     ClaimAnswer,
     ClaimRequest,
+    ClusterClaim,
     ReasonReport,
     ReportRequest,
     TlsView,
@@ -52,6 +54,7 @@ __all__ = [
     "ClaimAnswer",
     "ClaimRequest",
     "ClusterAnswer",
+    "ClusterClaim",
     "ClusterReport",
     "ClusterRequest",
     "ClusterView",
@@ -60,6 +63,7 @@ __all__ = [
     "FailureView",
     "FindingView",
     "FindingsAnswer",
+    "HostBase",
     "ItemAnswer",
     "JobBase",
     "JobItem",

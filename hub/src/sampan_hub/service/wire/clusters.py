@@ -1,23 +1,13 @@
-"""Messages about clusters: made by notebooks, reported on by their hosts."""
+"""Messages about clusters: reported on by their hosts, seen by their owners."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
-from sampan_hub.service.wire.base import Answer, Name, ReasonView, Request
-
-
-class ClusterRequest(Request):
-    """POST /clusters with a notebook's credential: make (or, same name and parent, find) a cluster row."""
-
-    name: Name
-    project: str | None = None
-    size: str | None = None
-    backend: str | None = None
-    idle_timeout_s: int = Field(default=1200, ge=0, le=31_622_400)
+from sampan_hub.service.wire.base import Answer, ReasonView, Request
 
 
 class ClusterReport(Request):
@@ -46,16 +36,6 @@ class ClusterView(Answer):
     ended_at: datetime | None
     idle_timeout_s: int
     revision: int
-
-
-class ClusterAnswer(Answer):
-    cluster: ClusterView
-    credential: str
-    """`<cluster id>.scheduler.<mac>`, the host's own: submit and see this cluster's workers, renew its lease."""
-    network: str | None = None
-    """The network (CIDR) in which the scheduler listens for its workers; None: where its notebook listens."""
-    ports: tuple[int, int] | None = None
-    """The first and last port for it; None: any."""
 
 
 class ClustersAnswer(Answer):

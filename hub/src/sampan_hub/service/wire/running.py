@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, IPvAnyAddress, StringConstraints
 
@@ -26,6 +26,16 @@ class TlsView(Answer):
     key: str
     clients: str
     """The authority whose certificates may connect: those of proxy, hub and service."""
+
+
+class ClusterClaim(Answer):
+    """What a job that is a cluster's host works with."""
+
+    id: str
+    credential: str
+    """The cluster's, as `ClusterAnswer` has it: to submit and see its workers, to renew its lease."""
+    options: dict[str, Any]
+    """As its notebook gave them with `ClusterRequest.host`."""
 
 
 class ClaimAnswer(Answer):
@@ -53,6 +63,10 @@ class ClaimAnswer(Answer):
     """The first and last port to listen on. Absent: any."""
     tls: TlsView | None = None
     """Notebook on another machine. Without it, a notebook listens on loopback or not at all."""
+    cluster: ClusterClaim | None = None
+    """Scheduler: the cluster that it is the host of."""
+    host_jobs: bool = False
+    """Notebook: there may be backends where the hosts of its clusters are jobs, so that it asks with what they need."""
 
 
 class AddressReport(Request):
