@@ -1,6 +1,6 @@
 """Builds the images and pushes them: the same input makes the same digest. Standard library only.
 
-    build.py [--base-image NAME] [--tag TAG] [--push REGISTRY] [hub] [notebook]
+    build.py [--base-image NAME] [--tag TAG] [--push REGISTRY] [hub] [notebook] [postgresql]
 
 The first of buildah, podman and docker that is installed does it. A tag is the version of the package in the image.
 """
@@ -73,7 +73,8 @@ NOTEBOOK = Image(
         "tools/build.lock",
     ),
 )
-IMAGES = {image.name: image for image in (HUB, NOTEBOOK)}
+POSTGRESQL = Image("postgresql", "hub", ("images/postgresql/serve",))
+IMAGES = {image.name: image for image in (HUB, NOTEBOOK, POSTGRESQL)}
 
 
 class CannotBuild(Exception):
