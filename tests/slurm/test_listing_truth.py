@@ -208,6 +208,23 @@ async def test_a_forged_comment_is_nobodys_job(rig: SlurmRig) -> None:
         await asyncio.sleep(0.2)
 
 
+async def test_who_renames_a_job_does_not_hide_it(rig: SlurmRig) -> None:
+    """Number, user and folder tell which it is: it is seen, stopped, and its end is known."""
+    specs = rig.batch(2, TINY)
+    await rig.backend.submit(specs)
+    await until(rig, specs, all_in(Phase.RUNNING))
+    (array,) = set(rig.slurm.ask("squeue", "-h", "-a", "--user=alice", "-t", "R", "-o", "%F").split())
+    for task, comment in ((0, []), (1, ["Comment=mine"])):
+        words = ["scontrol", "update", f"JobId={array}_{task}", "JobName=a\nb", *comment]
+        rig.slurm.hub.run(words, user="alice", check=True)
+    listing = await rig.backend.observe(expect(specs))
+    seen = {observed.job_id: observed for observed in listing.jobs if observed.phase is Phase.RUNNING}
+    assert [seen[spec.job_id].identity for spec in specs] == [specs[0].identity, None]
+    assert len(listing.troubles) == 2, listing.troubles
+    await rig.backend.cancel([spec.job_id for spec in specs])
+    await until(rig, specs, all_in(Phase.ENDED))
+
+
 async def test_questions_to_the_controller_are_few(rig: SlurmRig) -> None:
     """One listing is two requests, whatever is in the queue; four hundred workers are one submit."""
     await rig.backend.observe()

@@ -8,7 +8,7 @@ from typing import Any
 
 from sampan_hub.backends.base import Identity, JobSpec
 from sampan_hub.backends.slurm.listing import Row
-from sampan_hub.backends.slurm.names import JobName
+from sampan_hub.backends.slurm.names import JobName, make_stage
 from sampan_hub.backends.slurm.states import read_state
 from sampan_hub.jobs.keys import make_job_id, sign
 from sampan_hub.jobs.model import Kind, Resources
@@ -66,6 +66,7 @@ def make_row(state: str = "RUNNING", slurm_id: str = "12", **changes: Any) -> Ro
         node="node1",
         reason="None",
         name=str(NAME),
+        folder=f"/home/alice/.sampan/jobs/{make_stage(NAME, 0)}",
         comment="",
     )
     return replace(row, **changes)

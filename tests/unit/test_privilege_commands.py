@@ -23,7 +23,8 @@ from sampan_hub.privilege.sudo import render_sudo_rule
 from tests.support.slurm_requests import NAME, make_options
 
 ANA = Account("ana", 2001, 2001, "/home/ana", "/bin/bash")
-FOLDER = f"/home/ana/.sampan/jobs/{NAME}.0"
+ROOT = "/home/ana/.sampan/jobs"
+FOLDER = f"{ROOT}/{NAME}.0"
 SUBMISSION = "sbatch: error: Batch job submission failed: "
 FIXED = [
     "/usr/bin/sbatch", "--parsable", "--no-requeue", "--export=ALL", "--propagate=NONE", "--open-mode=append",
@@ -135,16 +136,22 @@ def test_a_listing_that_is_not_understood_proves_nothing(said: str) -> None:
     with pytest.raises(RunAsError, match="not understood"):
         read_found("squeue", Done(0, said, ""), FOLDER)
     with pytest.raises(RunAsError, match="not understood"):
-        read_open(Done(0, said, ""), "sampan.")
-    for read in (lambda done: read_found("squeue", done, FOLDER), lambda done: read_open(done, "sampan.")):
+        read_open(Done(0, said, ""), "sampan.", ROOT)
+    for read in (lambda done: read_found("squeue", done, FOLDER), lambda done: read_open(done, "sampan.", ROOT)):
         with pytest.raises(RunAsError) as failed:
             read(Done(1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"))
         assert failed.value.code == "unreachable"
 
 
 def test_open_jobs_are_those_of_the_prefix() -> None:
-    said = f"1|N/A|{NAME}\n2|0|{NAME}\n2|17|{NAME}\n3|N/A|mine\n4|N/A|x{NAME}\n5|N/A|\n"
-    assert read_open(Done(0, said, ""), NAME[:16]) == {"1", "2_0", "2_17"}
+    said = f"1|N/A|/|{NAME}\n2|0|/|{NAME}\n2|17|/|{NAME}\n3|N/A|/|mine\n4|N/A|/|x{NAME}\n5|N/A||\n"
+    assert read_open(Done(0, said, ""), NAME[:16], ROOT) == {"1", "2_0", "2_17"}
+
+
+def test_open_jobs_of_ours_cannot_be_hidden() -> None:
+    """Neither by another name, nor behind a job whose name has several lines."""
+    said = f"6|N/A|{FOLDER}|mine\n7|N/A|/elsewhere{FOLDER}|mine\n8|N/A|/|a\nb|\n\n9|3|{FOLDER}|{NAME}\n"
+    assert read_open(Done(0, said, ""), NAME[:16], ROOT) == {"6", "9_3"}
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ class Machine:
         if program == "scancel":
             assert re.fullmatch(r"/usr/bin/scancel(?:\0(?:123|124_[01]))+", line), argv
             return Done(0, "", "")
-        assert line == "/usr/bin/squeue\0--me\0--all\0--noheader\0--array\0--format=%F|%K|%j", argv
-        return Done(0, f"123|N/A|{NAME}\n124|0|{NAME}\n124|1|{NAME}\n125|N/A|mine\n", "")
+        assert line == "/usr/bin/squeue\0--me\0--all\0--noheader\0--array\0--format=%F|%K|%Z|%j", argv
+        return Done(0, f"123|N/A|/|{NAME}\n124|0|/|{NAME}\n124|1|/|{NAME}\n125|N/A|/|mine\n", "")
 
 
 VALID = [

@@ -15,7 +15,7 @@ from sampan_hub.backends.slurm import SlurmBackend, submitting
 from sampan_hub.backends.slurm.acting import Acting, ActingRefused, ActingUnreachable, Started
 from sampan_hub.backends.slurm.commands import Commands
 from sampan_hub.backends.slurm.comment import make_comment
-from sampan_hub.backends.slurm.names import JobName
+from sampan_hub.backends.slurm.names import JobName, make_stage
 from sampan_hub.backends.slurm.nodes import is_on
 from sampan_hub.backends.slurm.placement import make_placement, partitions
 from sampan_hub.jobs.model import Resources
@@ -50,11 +50,11 @@ class FakeSlurm:
             command.chmod(0o755)
 
     def show(self, *rows: Sequence[str]) -> None:
-        """What squeue shows: id, raw id, state, user, uid, name, comment."""
+        """What squeue shows: id, raw id, state, user, uid, name, folder, comment."""
         lines = "w=${SQUEUE_FORMAT%%\\%*}\n"
         when = "2026-11-23T04:00:00"
-        for slurm_id, raw_id, state, user, uid, name, comment in rows:
-            fields = (slurm_id, raw_id, state, user, uid, "compute", "1", when, when, "node1", "None", name, comment)
+        for slurm_id, raw_id, state, user, uid, *texts in rows:
+            fields = (slurm_id, raw_id, state, user, uid, "compute", "1", when, when, "node1", "None", *texts)
             lines += f'for f in {" ".join(fields)}; do printf \'%s%s\' "$w" "$f"; done; printf \'%s\\n\' "$w"\n'
         self.say("squeue", lines)
 
@@ -131,7 +131,8 @@ def shown(
     """The row of the job at this place, alone in its Slurm job."""
     name = JobName(INSTANCE, BATCH, index)
     comment = make_comment([make_identity(index)], name, None, KEY)
-    return (str(base), str(base), state, user, uid, str(name), comment)
+    folder = f"/home/{user}/.sampan/jobs/{make_stage(name, 0)}"
+    return (str(base), str(base), state, user, uid, str(name), folder, comment)
 
 
 async def test_jobs_of_two_people_are_two_calls(rig: Rig) -> None:
@@ -234,6 +235,30 @@ async def test_a_cancel_of_what_was_just_submitted_needs_no_listing(rig: Rig) ->
     await rig.backend.cancel([specs[1].job_id])
     assert rig.acting.asked == [("cancel", "alice", "77_1")]
     assert rig.slurm.calls()["squeue"] == before
+
+
+@pytest.mark.parametrize("comment", ["", "changed"], ids=["renamed", "renamed, with another comment"])
+async def test_a_person_does_not_hide_a_job_by_its_name(rig: Rig, comment: str) -> None:
+    job_id = make_identity(0).job_id
+    await rig.backend.submit([make_spec(0)])
+    rig.reopen()
+    *fields, _, folder, own_comment = shown(0)
+    rig.slurm.show((*fields, "innocent", folder, comment or own_comment))
+    listing = await rig.backend.observe()
+    assert [(seen.job_id, seen.owner, seen.phase) for seen in listing.jobs] == [(job_id, "alice", Phase.RUNNING)]
+    assert [seen.identity is not None for seen in listing.jobs] == [not comment]
+    assert "renamed to 'innocent'" in listing.troubles[0]
+    await rig.backend.cancel([job_id])
+    assert rig.acting.asked == [("cancel", "alice", "77")]
+
+
+@pytest.mark.parametrize(("user", "folder"), [("bob", ""), ("alice", "/home/alice")], ids=["bob's", "elsewhere"])
+async def test_a_number_alone_makes_no_job_ours(rig: Rig, user: str, folder: str) -> None:
+    """A controller that lost its state gives numbers again."""
+    await rig.backend.submit([make_spec(0)])
+    *fields, _, own_folder, comment = shown(0, user=user)
+    rig.slurm.show((*fields, "innocent", folder or own_folder, comment))
+    assert (await rig.backend.observe()).jobs == ()
 
 
 async def test_listings_that_fail_or_hang_or_are_garbled_raise(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

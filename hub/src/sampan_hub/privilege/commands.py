@@ -91,8 +91,8 @@ def make_find_ended_argv(policy: Policy, name: str, since: str) -> list[str]:
 
 
 def make_open_argv(policy: Policy) -> list[str]:
-    """squeue for all open jobs of the user, each array task for itself: base id, task, name."""
-    return [policy.squeue, "--me", "--all", "--noheader", "--array", "--format=%F|%K|%j"]
+    """squeue for all open jobs of the user, each array task for itself: base id, task, folder, name."""
+    return [policy.squeue, "--me", "--all", "--noheader", "--array", "--format=%F|%K|%Z|%j"]
 
 
 def make_cancel_argv(policy: Policy, slurm_jobs: list[str]) -> list[str]:

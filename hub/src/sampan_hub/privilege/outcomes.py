@@ -118,16 +118,23 @@ def read_found(program: str, done: Done, folder: str) -> int | None:
     return min(found, default=None)
 
 
-def read_open(done: Done, name_prefix: str) -> set[str]:
-    """The user's open jobs (`123`) and tasks (`123_4`) whose name begins with the prefix."""
+def read_open(done: Done, name_prefix: str, root: str) -> set[str]:
+    """The user's open jobs (`123`) and tasks (`123_4`) whose name, or folder in `root`, begins with the prefix.
+
+    A person can rename a job, and cannot move one that runs.
+    """
     if done.code != 0:
         raise read_failure("squeue", done)
-    found = set()
+    found, is_begun = set(), False
     for line in done.output.splitlines():
         job = _OPEN_JOB.fullmatch(line.strip())
-        if job is None:
+        if job is None and not is_begun:
             raise RunAsError("failed", "squeue gave a line that is not understood.")
-        if job[3].startswith(name_prefix):
+        is_begun = True
+        if job is None:  # a name or a folder has line ends
+            continue
+        folder, _, name = job[3].rpartition("|")
+        if name.startswith(name_prefix) or folder.startswith(f"{root}/{name_prefix}"):
             found.add(job[1] if job[2] == "N/A" else f"{job[1]}_{job[2]}")
     return found
 

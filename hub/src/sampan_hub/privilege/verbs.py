@@ -71,10 +71,11 @@ class Doing:
         return outcomes.read_found("sacct", self._run(commands.make_find_ended_argv(self._policy, name, since)), folder)
 
     def _cancel(self, request: Cancel) -> dict[str, Any]:
-        """Only what is the person's own, ours by name, and open now reaches scancel."""
+        """Only what is the person's own, ours by name or folder, and open now reaches scancel."""
         if not request.slurm_jobs:
             return {"cancelled": []}
-        still_open = outcomes.read_open(self._run(commands.make_open_argv(self._policy)), request.name_prefix)
+        said = self._run(commands.make_open_argv(self._policy))
+        still_open = outcomes.read_open(said, request.name_prefix, self._root.path)
         chosen = outcomes.choose_to_cancel(request.slurm_jobs, still_open)
         if chosen:
             outcomes.check_cancelled(self._run(commands.make_cancel_argv(self._policy, chosen)))

@@ -55,6 +55,7 @@ class Journal:
         self._database.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_TABLES}")
         rows = self._database.execute("SELECT job_id, user, owner, stage, task, base FROM jobs")
         self._entries = {row[0]: Entry(*row) for row in rows}
+        self._by_slurm_id = {entry.slurm_id: entry for entry in self._entries.values() if entry.slurm_id is not None}
         self._ends: dict[str, dict[str, Observed]] = {}
         for job_id, raw_id, text in self._database.execute("SELECT job_id, raw_id, observed FROM ends"):
             self._ends.setdefault(job_id, {})[raw_id] = _parse(job_id, text)
@@ -64,6 +65,10 @@ class Journal:
 
     def find(self, job_id: str) -> Entry | None:
         return self._entries.get(job_id)
+
+    def find_number(self, slurm_id: str) -> Entry | None:
+        """Which job was put into the queue under this number (`123` or `123_4`)."""
+        return self._by_slurm_id.get(slurm_id)
 
     def ends(self) -> Iterable[Observed]:
         """Every end that was noted and not forgotten."""
@@ -82,6 +87,7 @@ class Journal:
         if not fresh:
             return
         self._entries.update((entry.job_id, entry) for entry in fresh)
+        self._by_slurm_id.update((entry.slurm_id, entry) for entry in fresh if entry.slurm_id is not None)
         values = [(entry.job_id, entry.user, entry.owner, entry.stage, entry.task, entry.base) for entry in fresh]
         self._write("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?)", values)
 
@@ -114,8 +120,10 @@ class Journal:
         """Forget these and their ends."""
         keys = [(job_id,) for job_id in job_ids]
         for (job_id,) in keys:
-            self._entries.pop(job_id, None)
             self._ends.pop(job_id, None)
+            entry = self._entries.pop(job_id, None)
+            if entry is not None and entry.slurm_id is not None and self.find_number(entry.slurm_id) == entry:
+                del self._by_slurm_id[entry.slurm_id]
         self._write("DELETE FROM jobs WHERE job_id = ?", keys)
         self._write("DELETE FROM ends WHERE job_id = ?", keys)
 

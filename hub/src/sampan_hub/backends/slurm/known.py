@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from sampan_hub.backends.base import Phase
 from sampan_hub.backends.slurm.journal import Entry, Journal
 from sampan_hub.backends.slurm.listing import Row
-from sampan_hub.backends.slurm.names import make_stage, parse_slurm_id
+from sampan_hub.backends.slurm.names import make_stage, name_of_stage, parse_slurm_id
 from sampan_hub.backends.slurm.sighting import Reader, Sighting, find_doubles
 
 
@@ -52,7 +53,14 @@ class Known:
 
     def read(self, rows: Iterable[Row]) -> tuple[list[Sighting], list[str]]:
         """Our jobs in a new listing; and in words what an administrator should look at."""
-        sightings, troubles = self._reader.read(rows)
+        shown = list(rows)
+        named = [self._with_own_name(row) for row in shown]
+        sightings, troubles = self._reader.read(named)
+        troubles += [
+            f"Slurm job {row.slurm_id} of {row.user} was renamed to {row.name[:40]!r}; it is known by its number."
+            for row, own in zip(shown, named, strict=True)
+            if row is not own
+        ]
         by_job: dict[str, list[Sighting]] = defaultdict(list)
         for sighting in sightings:
             by_job[sighting.job_id].append(sighting)
@@ -68,6 +76,14 @@ class Known:
         troubles += find_doubles(sightings)
         troubles += [f"Slurm shows jobs in the state {state[:40]}, which Sampan does not know." for state in unlisted]
         return sightings, troubles
+
+    def _with_own_name(self, row: Row) -> Row:
+        """Who renames a job of theirs does not hide it: number, user and folder tell which it is."""
+        entry = self.journal.find_number(row.slurm_id)
+        if entry is None or entry.user != row.user or row.folder.rpartition("/")[2] != entry.stage:
+            return row
+        name = name_of_stage(entry.stage)
+        return row if row.name == name else replace(row, name=name)
 
     def new_ends(self, sightings: Iterable[Sighting]) -> list[Sighting]:
         """Those shown as ended whose end is neither noted nor forgotten. What only has our name has no end of ours."""

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from sampan_hub.backends.base import BackendError
 from sampan_hub.backends.slurm.states import JobState, read_state
 
-_FIELDS = ("%i", "%A", "%T", "%u", "%U", "%P", "%Q", "%S", "%e", "%N", "%r", "%j", "%k")
+_FIELDS = ("%i", "%A", "%T", "%u", "%U", "%P", "%Q", "%S", "%e", "%N", "%r", "%j", "%Z", "%k")
 ARGUMENTS = ("--noheader", "--all", "--array", "--states=all")
 _WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _NEVER = frozenset({"N/A", "NONE", "None", "Unknown", "UNLIMITED", "INVALID", ""})
@@ -41,6 +41,7 @@ class Row:
     node: str
     reason: str
     name: str
+    folder: str
     comment: str
 
 
@@ -66,7 +67,7 @@ def parse_listing(text: str, word: str, backend: str) -> list[Row]:
 
 
 def _parse_row(fields: list[str]) -> Row:
-    slurm_id, raw_id, state, user, uid, partition, priority, start, end, node, reason, name, comment = fields
+    slurm_id, raw_id, state, user, uid, partition, priority, start, end, node, reason, name, folder, comment = fields
     if not raw_id.isdecimal() or not slurm_id[:1].isdecimal():
         raise ValueError(f"{raw_id[:40]!r} is no job id")
     return Row(
@@ -82,6 +83,7 @@ def _parse_row(fields: list[str]) -> Row:
         node=node,
         reason=reason,
         name=name,
+        folder=folder,
         comment="" if comment == "(null)" else comment,
     )
 

@@ -78,6 +78,11 @@ def make_stage(name: JobName, first: int) -> str:
     return f"{name}.{first}"
 
 
+def name_of_stage(stage: str) -> str:
+    """The Slurm job's name in the name of its folder."""
+    return stage.rpartition(".")[0]
+
+
 def log_file(task: int | None) -> str:
     """The output file of a task in its stage."""
     return "job.log" if task is None else f"{task}.log"
