@@ -8,10 +8,17 @@
 {{- with .Values.proxy.https.secret -}}
 {{- if .name -}}
 {{- $tls := dict "certificate" "/etc/sampan/tls/tls.crt" "key" "/etc/sampan/tls/tls.key" -}}
-{{- $_ := set $own "tls" (.ca | ternary (merge $tls (dict "ca" "/etc/sampan/tls/ca.crt")) $tls) -}}
+{{- if .ca }}{{ $_ := set $tls "ca" "/etc/sampan/tls/ca.crt" }}{{ end -}}
+{{- $_ := set $own "tls" $tls -}}
 {{- end -}}
 {{- end -}}
-{{- merge (include "sampan.place" . | fromYaml) (deepCopy .Values.config) $own | toYaml -}}
+{{- $config := deepCopy .Values.config -}}
+{{- range $config.backends -}}
+{{- if and (eq .kind "kubernetes") (not (hasKey . "network_policies")) -}}
+{{- $_ := set . "network_policies" $.Values.networkPolicy.enabled -}}
+{{- end -}}
+{{- end -}}
+{{- merge (include "sampan.place" . | fromYaml) $config $own | toYaml -}}
 {{- end }}
 
 {{- /* What the proxy reads of it, and nothing that belongs to hub or service alone: another value here replaces it. */ -}}
