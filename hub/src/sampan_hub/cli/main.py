@@ -35,6 +35,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "log": Subcommand("sampan_hub.cli.log:log", "Print the end of what a job wrote, also of one that has ended."),
     "systemd": Subcommand("sampan_hub.cli.systemd:systemd", "Print the files with which systemd runs a site."),
     "proxy": Subcommand("sampan_hub.cli.proxy:proxy", "Install the proxy that people and jobs come in by."),
+    "kubernetes": Subcommand("sampan_hub.cli.kubernetes:kubernetes", "What the chart's containers run, and keys."),
     "env": Subcommand("sampan_hub.cli.env:env", "Build environments for people's code on shared storage."),
     "backup": Subcommand("sampan_hub.cli.backup:backup", "Save databases, keys, links and settings in one file."),
     "restore": Subcommand("sampan_hub.cli.restore:restore", "Bring back what `sampan backup` saved."),
@@ -44,11 +45,13 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 class LazyGroup(click.Group):
     """A group that knows its subcommands by name and loads only the one asked for."""
 
+    table = SUBCOMMANDS
+
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(SUBCOMMANDS)
+        return list(self.table)
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = SUBCOMMANDS.get(cmd_name)
+        entry = self.table.get(cmd_name)
         if entry is None:
             return None
         module, function = entry.target.split(":")
@@ -59,15 +62,19 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], SUBCOMMANDS, n=1)
-            hint = f" Did you mean `sampan {close[0]}`?" if close else " `sampan --help` lists all."
+        if args and args[0] not in self.table and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], self.table, n=1)
+            hint = (
+                f" Did you mean `{ctx.command_path} {close[0]}`?"
+                if close
+                else f" `{ctx.command_path} --help` lists all."
+            )
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in SUBCOMMANDS.items()])
+            formatter.write_dl([(name, entry.summary) for name, entry in self.table.items()])
 
     def invoke(self, ctx: click.Context) -> object:
         """What a person can put right is said in sentences, the same way for every subcommand; exit 2: the settings."""

@@ -24,10 +24,12 @@ from sampan_hub.settings.address import bind_endpoint, parse_url, public_url
 from sampan_hub.settings.crossing import crosses_hosts
 from sampan_hub.settings.effective import effective_settings
 from sampan_hub.settings.keyfiles import read_key
+from sampan_hub.settings.layout import Layout
 from sampan_hub.settings.model import Settings
 from sampan_hub.settings.paths import StatePaths
 from sampan_hub.trust.entry import entry_files
 from sampan_hub.trust.front import open_front
+from sampan_hub.trust.internal import HUB, SERVICE, make_internal_context, name_holder
 
 NEVER_S = 10 * 365 * 86400
 """For JupyterHub's own timeouts: the service decides when a start has failed."""
@@ -97,10 +99,22 @@ def _apply_addresses(c: Config, settings: Settings, paths: StatePaths, ports: Po
     c.JupyterHub.proxy_class = JobProxy
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{ports.proxy_api}"
+    if settings.layout is not None:
+        _apply_layout(c, settings.layout, paths, ports)
     c.ConfigurableHTTPProxy.auth_token = read_key(paths.key("proxy-token")).decode()
     c.JupyterHub.last_activity_interval = ROUTE_CHECK_S[settings.profile]
     secure = {"cookie_options": {"secure": True}} if scheme == "https" else {}
     c.JupyterHub.tornado_settings = {"log_function": log_request_without_query, **secure}
+
+
+def _apply_layout(c: Config, layout: Layout, paths: StatePaths, ports: PortsLike) -> None:
+    """The proxy is elsewhere: how to talk to it, and what it calls hub and service."""
+    c.ConfigurableHTTPProxy.api_url = layout.proxy_api
+    c.JupyterHubHTTPClient.connector_options = {"ssl": make_internal_context(paths.tls)}
+    c.JobProxy.elsewhere = {
+        f"http://127.0.0.1:{ports.hub}": name_holder(layout, HUB),
+        f"http://127.0.0.1:{ports.service}": name_holder(layout, SERVICE),
+    }
 
 
 def _apply_storage(c: Config, settings: Settings, paths: StatePaths) -> None:

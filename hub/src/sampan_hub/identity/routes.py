@@ -1,4 +1,6 @@
-"""Routes to servers on other machines name the job, whose certificate the proxy then asks for (`by_job.cjs`)."""
+"""Routes over TLS name who is to answer there, whose certificate the proxy then asks for (`by_job.cjs`): the job of a
+notebook on another machine, and hub and service where the proxy has a place of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import time
 from typing import Any
 
 from jupyterhub.proxy import ConfigurableHTTPProxy
+from traitlets import Dict
 
 BEGINNING = "https://"
 ACTIVITY_S = 300.0
@@ -13,8 +16,9 @@ ACTIVITY_S = 300.0
 
 
 class JobProxy(ConfigurableHTTPProxy):
-    """JupyterHub's own, for which the same routes have targets without a job's name."""
+    """JupyterHub's own, for which the same routes have targets without a name."""
 
+    elsewhere = Dict(help="Targets as JupyterHub knows them -> as the proxy reaches the same.").tag(config=True)
     _activity_told_at_s = float("-inf")
 
     async def get_all_routes(self) -> dict[str, Any]:
@@ -28,13 +32,16 @@ class JobProxy(ConfigurableHTTPProxy):
         return routes
 
     async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
-        if target.startswith(BEGINNING):  # finding the job is a query
+        target = self.elsewhere.get(target, target)
+        if target.startswith(BEGINNING) and "user" in (data or {}):  # finding the job is a query
             target = name_job(target, self._job_of(data or {}))
         await super().add_route(routespec, target, data)
 
     def _reformat_routespec(self, routespec: str, chp_data: dict[str, Any]) -> dict[str, Any]:
         """A target that names another job than the server's stays as it is: JupyterHub then puts it right."""
         route: dict[str, Any] = super()._reformat_routespec(routespec, chp_data)
+        here = {there: target for target, there in self.elsewhere.items()}
+        route["target"] = here.get(route["target"], route["target"])
         if route["target"].startswith(BEGINNING):
             route["target"] = unname_job(route["target"], self._job_of(route["data"]))
         return route

@@ -17,6 +17,8 @@ from sampan_hub.settings.yamlfile import parse_document
 
 DEFAULT_NAME = "sampan.yaml"
 VARIABLE = "SAMPAN_CONFIG"
+FRONT_KEYS = frozenset({"profile", "url", "listen", "tls", "state_dir", "layout"})
+"""What the proxy and its like read of settings with a `layout`."""
 _MAX_FILE_BYTES = 4 << 20
 
 
@@ -30,26 +32,33 @@ def find_settings_file(path: Path | None, environ: Mapping[str, str], folder: Pa
     return default if default.exists() or default.is_symlink() else None
 
 
-def load_settings(path: Path | None = None) -> Settings:
+def load_settings(path: Path | None = None, *, front: bool = False) -> Settings:
     """What the file says (see `find_settings_file`), relative paths made absolute; raises SettingsError.
 
-    Nothing is filled in or judged here: `settings.effective` does that.
+    Nothing is filled in or judged here: `settings.effective` does that. `front`: see `parse_settings`.
     """
     folder = Path.cwd()
     file = find_settings_file(path, os.environ, folder)
     if file is None:
         return _with_absolute_paths(Settings(), folder)
-    return parse_settings(_read(file), shown_as(file, folder), file.parent, os.environ)
+    return parse_settings(_read(file), shown_as(file, folder), file.parent, os.environ, front=front)
 
 
-def parse_settings(data: bytes, file: str, folder: Path, environ: Mapping[str, str]) -> Settings:
-    """Settings from the content of `file`, whose relative paths start in `folder`; raises SettingsError."""
+def parse_settings(
+    data: bytes, file: str, folder: Path, environ: Mapping[str, str], *, front: bool = False
+) -> Settings:
+    """Settings from the content of `file`, whose relative paths start in `folder`; raises SettingsError.
+
+    `front`: with a `layout`, the `FRONT_KEYS` alone, whatever the others say: they may refer to secrets that only hub
+    and service are given.
+    """
     document = parse_document(data, file)
     if not isinstance(document.tree, dict):
         text = f"expected keys and values, got a {_kind_name(document.tree)}"
         raise SettingsError([*document.findings, made(document.source, (), text)])
     references = References(document.source, folder, environ)
-    tree = references.resolved({key: value for key, value in document.tree.items() if value is not None})
+    keys = document.tree.keys() & FRONT_KEYS if front and document.tree.get("layout") else document.tree.keys()
+    tree = references.resolved({key: document.tree[key] for key in keys if document.tree[key] is not None})
     findings = document.findings + references.findings
     try:
         settings = Settings.model_validate(tree)

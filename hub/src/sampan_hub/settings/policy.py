@@ -27,6 +27,11 @@ def refusals(settings: Settings) -> list[Finding]:
     return [finding for subject in subjects for finding in subject(settings)]
 
 
+def front_refusals(settings: Settings) -> list[Finding]:
+    """What keeps the proxy in a place of its own from starting; the rest is judged where hub and service are."""
+    return [finding for subject in (_address, layout_refusals) for finding in subject(settings)]
+
+
 def warnings(settings: Settings) -> list[Finding]:
     """What was allowed and is dangerous: to be said in red at every start."""
     found = []

@@ -45,6 +45,17 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorityKind:
+    """One of the authorities that an installation has."""
+
+    stem: str
+    """How its files are called, without ending."""
+    name: str
+    """What its certificate calls it."""
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Authority:
     """A certificate that signs others, and its key."""
 

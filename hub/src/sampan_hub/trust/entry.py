@@ -10,9 +10,10 @@ from sampan_hub.settings.address import bind_endpoint, parse_url
 from sampan_hub.settings.crossing import jobs_urls
 from sampan_hub.settings.model import Settings, Tls
 from sampan_hub.settings.paths import StatePaths
-from sampan_hub.trust.authority import Usage, certificate_pem, is_issued_by
+from sampan_hub.trust.authority import Authority, Usage, certificate_pem, is_issued_by
 from sampan_hub.trust.files import Pair, ensure_authority, ensure_certificate, ensure_folder, pair_in, read_certificates
 
+AUTHORITY_STEM = "ca"
 ENTRY_LIFETIME = timedelta(days=800)
 """Some systems take no server's certificate that is made for more than 825 days."""
 ENTRY_RENEW_BEFORE = timedelta(days=100)
@@ -21,7 +22,7 @@ EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what `listen` may say,
 
 def authority_files(paths: StatePaths) -> Pair:
     """The authority of `tls: own`."""
-    return pair_in(paths.tls, "ca")
+    return pair_in(paths.tls, AUTHORITY_STEM)
 
 
 def entry_files(settings: Settings, paths: StatePaths) -> Pair | None:
@@ -35,7 +36,8 @@ def entry_names(settings: Settings) -> frozenset[str]:
     """Every host name and address under which the settings say that the entry is reached."""
     urls = [settings.url, *jobs_urls(settings).values()]
     bound = bind_endpoint(settings).host
-    return frozenset([parse_url(url)[1].host for url in urls] + ([] if bound in EVERYWHERE else [bound]))
+    named = settings.layout.entry_names if settings.layout else ()
+    return frozenset([*named, *(parse_url(url)[1].host for url in urls), *([] if bound in EVERYWHERE else [bound])])
 
 
 def ensure_entry(settings: Settings, paths: StatePaths, now: datetime) -> bool:
@@ -49,6 +51,11 @@ def ensure_entry(settings: Settings, paths: StatePaths, now: datetime) -> bool:
     authority = ensure_authority(
         authority_files(paths), f"Sampan at {parse_url(settings.url)[1].host}", Usage.SERVER, now
     )
+    return ensure_entry_certificate(settings, paths, authority, now)
+
+
+def ensure_entry_certificate(settings: Settings, paths: StatePaths, authority: Authority, now: datetime) -> bool:
+    """The part of `ensure_entry` that the authority does."""
     return ensure_certificate(
         pair_in(paths.tls, "entry"),
         authority,

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sampan_hub.settings.keyfiles import KeyFileError, create_whole, read_key
 from sampan_hub.trust.authority import (
     Authority,
+    AuthorityKind,
     PrivateKey,
     Usage,
     certificate_pem,
@@ -58,6 +59,18 @@ def ensure_authority(files: Pair, name: str, usage: Usage, now: datetime) -> Aut
     return Authority(certificate, key, usage)
 
 
+def parse_authority(certificate: bytes, key: bytes, kind: AuthorityKind) -> Authority:
+    """The authority in these PEM texts; raises KeyFileError."""
+    try:
+        made = x509.load_pem_x509_certificate(certificate)
+        private = serialization.load_pem_private_key(key, password=None)
+    except (ValueError, TypeError) as error:
+        raise KeyFileError(f"{kind.stem}.crt or {kind.stem}.key is not PEM") from error
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or made.public_key() != private.public_key():
+        raise KeyFileError(f"{kind.stem}.crt and {kind.stem}.key do not belong together")
+    return Authority(made, private, kind.usage)
+
+
 def ensure_certificate(
     files: Pair,
     authority: Authority,
@@ -76,7 +89,7 @@ def ensure_certificate(
         if is_ours and names_of(kept) == frozenset(names) and kept.not_valid_after_utc > now + renew_before:
             return False
     certificate = authority.issue(key.public_key(), name, sorted(names), lifetime, now)
-    _replace_whole(files.certificate, certificate_pem(certificate))
+    replace_whole(files.certificate, certificate_pem(certificate))
     return True
 
 
@@ -107,7 +120,7 @@ def _ensure_key(path: Path) -> PrivateKey:
     return key
 
 
-def _replace_whole(path: Path, content: bytes) -> None:
+def replace_whole(path: Path, content: bytes) -> None:
     """Readers see the old file or the new one."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -15,6 +15,7 @@ from cryptography import x509
 from sampan_hub.trust.authority import (
     AUTHORITY_LIFETIME,
     Authority,
+    AuthorityKind,
     Usage,
     certificate_pem,
     common_name,
@@ -23,6 +24,8 @@ from sampan_hub.trust.authority import (
 )
 from sampan_hub.trust.files import Pair, ensure_authority, ensure_certificate, ensure_folder, pair_in
 
+CLIENTS = AuthorityKind("front-ca", "Sampan front", Usage.CLIENT)
+JOBS = AuthorityKind("jobs-ca", "Sampan jobs", Usage.SERVER)
 JOB_LIFETIME = timedelta(days=400)
 """Of a notebook's certificate: longer than any notebook runs."""
 FRONT_RENEW_BEFORE = timedelta(days=365)
@@ -93,16 +96,27 @@ def front_files(folder: Path) -> Pair:
 
 def jobs_authority_files(folder: Path) -> Pair:
     """The authority that signs notebooks' certificates."""
-    return pair_in(folder, "jobs-ca")
+    return pair_in(folder, JOBS.stem)
+
+
+def clients_authority_files(folder: Path) -> Pair:
+    """The authority that signs what the front shows."""
+    return pair_in(folder, CLIENTS.stem)
 
 
 def open_front(folder: Path, now: datetime) -> Front:
     """The front of the installation that keeps its certificates here, made if there is none. Raises KeyFileError."""
     ensure_folder(folder)
-    clients_files, jobs_files = pair_in(folder, "front-ca"), jobs_authority_files(folder)
-    clients = ensure_authority(clients_files, "Sampan front", Usage.CLIENT, now)
-    jobs = ensure_authority(jobs_files, "Sampan jobs", Usage.SERVER, now)
+    clients_files, jobs_files = clients_authority_files(folder), jobs_authority_files(folder)
+    clients = ensure_authority(clients_files, CLIENTS.name, CLIENTS.usage, now)
+    jobs = ensure_authority(jobs_files, JOBS.name, JOBS.usage, now)
     files = front_files(folder)
+    ensure_front_certificate(files, clients, now)
+    return Front(files, clients_files.certificate, jobs_files.certificate, jobs)
+
+
+def ensure_front_certificate(files: Pair, clients: Authority, now: datetime) -> None:
+    """What the front shows, signed by this authority."""
     ensure_certificate(
         files,
         clients,
@@ -112,4 +126,3 @@ def open_front(folder: Path, now: datetime) -> Front:
         renew_before=FRONT_RENEW_BEFORE,
         now=now,
     )
-    return Front(files, clients_files.certificate, jobs_files.certificate, jobs)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from sampan_hub.cli.supervise.apart import HUB_PLACE, make_hub_place_commands, make_proxy_command, port_of
 from sampan_hub.cli.supervise.commands import Command, make_commands
 from sampan_hub.cli.supervise.ports import Ports, is_free, read_ports, settle_ports
 from sampan_hub.cli.supervise.prepare import CannotStart, find_proxy
 from sampan_hub.cli.supervise.processes import is_running
 from sampan_hub.cli.supervise.site import Site
 from sampan_hub.settings.keyfiles import read_key
+from sampan_hub.settings.layout import Layout
 
 NAMES = ("proxy", "hub", "service")
+
+
+def names_here(site: Site) -> tuple[str, ...]:
+    """What is to run where this command line is; of places apart, the hub's is the one with a command line."""
+    return NAMES if site.settings.layout is None else HUB_PLACE
 
 
 def arrange(site: Site) -> tuple[Ports, dict[str, Command]]:
@@ -25,6 +32,22 @@ def arrange(site: Site) -> tuple[Ports, dict[str, Command]]:
     )
     token = read_key(site.paths.key("proxy-token")).decode()
     return ports, {command.name: command for command in make_commands(site, ports, node, script, token)}
+
+
+def arrange_apart(site: Site, layout: Layout, name: str) -> Command:
+    """What runs under this name where proxy and hub are in places of their own; raises CannotStart.
+
+    Called inside `prepare.prepared` with `filled.ensure_filled`.
+    """
+    program = find_proxy()
+    public, api = site.endpoint.port, port_of(layout.proxy_api)
+    if name == "proxy":
+        token = read_key(site.paths.key("proxy-token")).decode()
+        return make_proxy_command(site, layout, Ports(public, api, hub=0, service=0), program, token)
+    running = {each for each in HUB_PLACE if is_running(site.paths.run, each)}
+    settled = settle_ports(site.ports_file, public, running)
+    commands = make_hub_place_commands(site, layout, settled, program)
+    return next(command for command in commands if command.name == name)
 
 
 def _check_public_port(site: Site, is_ours: bool) -> None:

@@ -19,6 +19,7 @@ IN_CLONE = Path(__file__).resolve().parents[4] / "jupyterhub_config.py"
 IN_WHEEL = Path(sys.prefix) / "share" / "sampan" / "jupyterhub_config.py"
 BY_JOB = Path(__file__).with_name("by_job.cjs")
 """What makes the proxy ask for the certificate of a route's own job."""
+REQUIRE_JOB = f"--require={BY_JOB}"
 FOREIGN = ("JUPYTERHUB_", "JPY_", "CONFIGPROXY_", "SAMPAN_")
 """Variables of somebody else's hub (`sampan up` in a notebook's terminal) that ours must not take for its own."""
 
@@ -29,17 +30,19 @@ class Command:
 
     name: str
     argv: tuple[str, ...]
-    ready_port: int
-    ready_path: str
+    ready_port: int = 0
+    """On loopback; 0 for what `sampan up` never keeps."""
+    ready_path: str = ""
     secret_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     ready_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     read_once: tuple[Path, ...] = ()
     """Files that it reads at its start only: with others it has to be started anew."""
+    replaces: tuple[Path, ...] = ()
+    """Sockets that it makes, which one of its name that was killed would have left in the way."""
 
 
 def make_commands(site: Site, ports: Ports, node: Path, proxy_script: Path, proxy_token: str) -> list[Command]:
     """Proxy, hub and service, in the order in which they are best started."""
-    base = site.base_path
     return [
         Command(
             "proxy",
@@ -50,6 +53,14 @@ def make_commands(site: Site, ports: Ports, node: Path, proxy_script: Path, prox
             secret_env={"CONFIGPROXY_AUTH_TOKEN": proxy_token},
             ready_headers={"Authorization": f"token {proxy_token}"},
         ),
+        *make_hub_commands(site, ports),
+    ]
+
+
+def make_hub_commands(site: Site, ports: Ports) -> list[Command]:
+    """Hub and service, who talk over loopback wherever they are."""
+    base = site.base_path
+    return [
         Command(
             "hub",
             (sys.executable, "-P", "-m", "sampan_hub.identity", "-f", str(find_hub_config())),
@@ -79,22 +90,31 @@ def _proxy_options(site: Site, ports: Ports) -> list[str]:
         f"--api-port={ports.proxy_api}",
         f"--error-target=http://{LOOPBACK}:{ports.hub}{site.base_path}hub/error",
     ]
-    entry = entry_files(site.settings, site.paths)
-    if entry is not None:
-        options += [f"--ssl-cert={entry.certificate}", f"--ssl-key={entry.key}"]
+    options += entry_options(site)
     if crosses_hosts(site.settings):
-        front = front_files(site.paths.tls)
-        options += [
-            f"--client-ssl-cert={front.certificate}",
-            f"--client-ssl-key={front.key}",
-            f"--client-ssl-ca={jobs_authority_files(site.paths.tls).certificate}",
-            "--client-ssl-reject-unauthorized",
-        ]
+        options += front_options(site.paths.tls, jobs_authority_files(site.paths.tls).certificate)
     return options
 
 
+def entry_options(site: Site) -> list[str]:
+    """How the proxy speaks TLS to people and jobs, where it does."""
+    entry = entry_files(site.settings, site.paths)
+    return [] if entry is None else [f"--ssl-cert={entry.certificate}", f"--ssl-key={entry.key}"]
+
+
+def front_options(folder: Path, authorities: Path) -> list[str]:
+    """How the proxy connects over TLS: shows the front's certificate, takes only what these authorities signed."""
+    front = front_files(folder)
+    return [
+        f"--client-ssl-cert={front.certificate}",
+        f"--client-ssl-key={front.key}",
+        f"--client-ssl-ca={authorities}",
+        "--client-ssl-reject-unauthorized",
+    ]
+
+
 def _node_options(site: Site) -> list[str]:
-    return [f"--require={BY_JOB}"] if crosses_hosts(site.settings) else []
+    return [REQUIRE_JOB] if crosses_hosts(site.settings) else []
 
 
 def _certificates(site: Site) -> tuple[Path, ...]:

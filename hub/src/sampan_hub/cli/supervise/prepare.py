@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +28,8 @@ class CannotStart(Exception):
 
 
 @contextmanager
-def prepared(site: Site) -> Iterator[None]:
-    """The state is there (`ensure_state`), and nobody else here prepares or settles ports meanwhile.
+def prepared(site: Site, ensure: Callable[[Site], None] | None = None) -> Iterator[None]:
+    """The state is there (`ensure`, else `ensure_state`), and nobody else here prepares or settles ports meanwhile.
 
     A process that leaves its record before the end of it keeps its port. Raises CannotStart.
     """
@@ -41,7 +41,7 @@ def prepared(site: Site) -> Iterator[None]:
         raise CannotStart(_explain(site.paths.root, error)) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ensure_state(site)
+        (ensure or ensure_state)(site)
         yield
     finally:
         os.close(lock)
@@ -49,26 +49,48 @@ def prepared(site: Site) -> Iterator[None]:
 
 def ensure_state(site: Site) -> None:
     """The state folder, its parts and the keys exist and are private; raises CannotStart."""
-    root = site.paths.root
-    try:
-        for folder in (root, site.paths.run, site.paths.log, site.paths.links, site.paths.jobs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if root.stat().st_uid != os.geteuid():
-            raise CannotStart(f"{root} belongs to another user: run as that user, or set another `state_dir`.")
-        if root.stat().st_mode & 0o077:
-            raise CannotStart(f"{root} can be entered by others: run `chmod 700 {root}`.")
-        free = shutil.disk_usage(root).free
-        if free < MINIMUM_FREE_BYTES:
-            raise CannotStart(f"The disk of {root} is full ({free >> 20} MiB left): make room, or move `state_dir`.")
-        _write_something(site.paths.run / ".probe")
+    with explained(site.paths.root):
+        ensure_folders(site)
+        _require_room(site)
         ensure_key_files(site.paths)
         _ensure_certificates(site)
-        if site.settings.hub_database is None:
-            _ensure_private(site.paths.hub_sqlite)
+        ensure_hub_database(site)
+
+
+@contextmanager
+def explained(root: Path) -> Iterator[None]:
+    """What goes wrong with files below `root` inside of it is raised as CannotStart."""
+    try:
+        yield
     except KeyFileError as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(_explain(root, error)) from error
+
+
+def ensure_folders(site: Site) -> None:
+    """The state folder is ours alone, and so are its parts. Raises CannotStart, OSError."""
+    root = site.paths.root
+    for folder in (root, site.paths.run, site.paths.log, site.paths.links, site.paths.jobs):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if root.stat().st_uid != os.geteuid():
+        raise CannotStart(f"{root} belongs to another user: run as that user, or set another `state_dir`.")
+    if root.stat().st_mode & 0o077:
+        raise CannotStart(f"{root} can be entered by others: run `chmod 700 {root}`.")
+
+
+def ensure_hub_database(site: Site) -> None:
+    """Where JupyterHub's database is a file, it is its owner's alone from the first moment."""
+    if site.settings.hub_database is None:
+        _ensure_private(site.paths.hub_sqlite)
+
+
+def _require_room(site: Site) -> None:
+    free = shutil.disk_usage(site.paths.root).free
+    if free < MINIMUM_FREE_BYTES:
+        where = site.paths.root
+        raise CannotStart(f"The disk of {where} is full ({free >> 20} MiB left): make room, or move `state_dir`.")
+    _write_something(site.paths.run / ".probe")
 
 
 def _ensure_certificates(site: Site) -> None:

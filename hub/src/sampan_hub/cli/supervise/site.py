@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,6 @@ class Site:
         return {"Authorization": f"Bearer {make_credential(key, 'cli', 'admin')}"}
 
 
-def load_site(config: Path | None) -> Site:
+def load_site(config: Path | None, read: Callable[[Path | None], Settings] = effective_settings) -> Site:
     """The installation that the settings file (or its absence) describes; raises SettingsError."""
-    return Site(effective_settings(config), find_settings_file(config, os.environ, Path.cwd()))
+    return Site(read(config), find_settings_file(config, os.environ, Path.cwd()))
