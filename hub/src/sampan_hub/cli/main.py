@@ -45,6 +45,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 class LazyGroup(click.Group):
     """A group that knows its subcommands by name and loads only the one asked for."""
 
+    called = "sampan"
     table = SUBCOMMANDS
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -64,11 +65,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.table and not args[0].startswith("-"):
             close = difflib.get_close_matches(args[0], self.table, n=1)
-            hint = (
-                f" Did you mean `{ctx.command_path} {close[0]}`?"
-                if close
-                else f" `{ctx.command_path} --help` lists all."
-            )
+            hint = f" Did you mean `{self.called} {close[0]}`?" if close else f" `{self.called} --help` lists all."
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 

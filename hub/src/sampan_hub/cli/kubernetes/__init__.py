@@ -12,6 +12,7 @@ _HERE = "sampan_hub.cli.kubernetes"
 class KubernetesGroup(LazyGroup):
     """Its subcommands; `probe` runs every few seconds, and loads nothing of the others."""
 
+    called = "sampan kubernetes"
     table = {  # noqa: RUF012 - a constant
         "keys": Subcommand(f"{_HERE}.keys:keys", "Make the installation's keys in the cluster, once."),
         "state": Subcommand(f"{_HERE}.state:state", "Fill the state folder of one place from those keys."),
