@@ -63,7 +63,7 @@ backends:
     storage:
       home: {class: nfs, size: 20G, access: ReadWriteMany}
       scratch: {size: 50G}
-      projects: {p: {size: 1T, class: nfs, access: ReadWriteMany}}
+      projects: {p: {size: 1T, class: nfs}}
     network_policies: false
     internet: false
     allow: [10.20.0.0/16]

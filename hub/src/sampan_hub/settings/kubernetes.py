@@ -67,6 +67,15 @@ class Volume(Section):
     can hold the volume, so notebooks alone have it."""
 
 
+class SharedVolume(Section):
+    """What a folder is made of that several people share: it is always `ReadWriteMany`."""
+
+    class_: Annotated[KubernetesName | None, Field(alias="class")] = None
+    """The storage class, one that can do `ReadWriteMany`. Default: the cluster's."""
+    size: Annotated[MemoryBytes, Field(gt=0)] = 10 << 30
+    """How much it holds."""
+
+
 class Scratch(Section):
     """Space on the node's own disk, gone with the job."""
 
@@ -79,7 +88,7 @@ class KubernetesStorage(Section):
 
     home: Volume = Volume()
     """Each person's home: one volume, made with their first job and never deleted by Sampan."""
-    projects: dict[Name, Volume] = Field(default_factory=dict)
+    projects: dict[Name, SharedVolume] = Field(default_factory=dict)
     """By project: a folder `/projects/NAME` that its members share."""
     scratch: Scratch = Scratch()
     """`/scratch` of each job."""

@@ -5,15 +5,13 @@ A memory and no truth: without it jobs are found, run and end all the same; only
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from sampan_hub.backends.base import Observed, Phase
-from sampan_hub.jobs.model import Exit, Reason, RunIdentity
+from sampan_hub.backends.base import Observed
+from sampan_hub.backends.noted import parse_end, render_end
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -58,7 +56,7 @@ class Journal:
         self._by_slurm_id = {entry.slurm_id: entry for entry in self._entries.values() if entry.slurm_id is not None}
         self._ends: dict[str, dict[str, Observed]] = {}
         for job_id, raw_id, text in self._database.execute("SELECT job_id, raw_id, observed FROM ends"):
-            self._ends.setdefault(job_id, {})[raw_id] = _parse(job_id, text)
+            self._ends.setdefault(job_id, {})[raw_id] = parse_end(job_id, text)
 
     def close(self) -> None:
         self._database.close()
@@ -100,7 +98,7 @@ class Journal:
         fresh = list(ends)
         for raw_id, end in fresh:
             self._ends.setdefault(end.job_id, {})[raw_id] = end
-        values = [(end.job_id, raw_id, _render(end)) for raw_id, end in fresh]
+        values = [(end.job_id, raw_id, render_end(end)) for raw_id, end in fresh]
         if values:
             self._write("INSERT OR REPLACE INTO ends VALUES (?, ?, ?)", values)
 
@@ -131,31 +129,3 @@ class Journal:
         self._database.execute("BEGIN IMMEDIATE")
         self._database.executemany(statement, values)
         self._database.execute("COMMIT")
-
-
-def _render(end: Observed) -> str:
-    """All but the identity, which is of use only while a job lives."""
-    return json.dumps(
-        {
-            "owner": end.owner,
-            "run": end.run and end.run.token,
-            "reason": end.reason and [end.reason.code, end.reason.text],
-            "started_at": end.started_at and end.started_at.isoformat(),
-            "ended_at": end.ended_at and end.ended_at.isoformat(),
-            "exit": end.exit and [end.exit.code, end.exit.signal, end.exit.peak_memory_bytes],
-        }
-    )
-
-
-def _parse(job_id: str, text: str) -> Observed:
-    kept = json.loads(text)
-    return Observed(
-        job_id=job_id,
-        phase=Phase.ENDED,
-        owner=kept["owner"],
-        run=RunIdentity(kept["run"]) if kept["run"] else None,
-        reason=Reason(*kept["reason"]) if kept["reason"] else None,
-        started_at=datetime.fromisoformat(kept["started_at"]) if kept["started_at"] else None,
-        ended_at=datetime.fromisoformat(kept["ended_at"]) if kept["ended_at"] else None,
-        exit=Exit(*kept["exit"]) if kept["exit"] else None,
-    )

@@ -1,0 +1,114 @@
+"""From pods to what is said of our jobs: whose each is, whether it is signed, how it is. Pure but for its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sampan_hub.backends.base import Identity, Observed, Phase
+from sampan_hub.backends.kubernetes import states, waiting
+from sampan_hub.backends.kubernetes.identity import is_of, read_identity
+from sampan_hub.backends.kubernetes.names import parse_pod_name
+from sampan_hub.jobs.keys import instance_of
+from sampan_hub.jobs.model import RunIdentity
+
+Pod = Mapping[str, Any]
+
+NOBODY = "(unknown)"
+"""Whose a pod is that carries no readable identity: nobody's who has jobs here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One pod with our label and the name of a job of ours."""
+
+    pod: Pod
+    job_id: str
+    identity: Identity | None
+    """As carried, true or not."""
+    is_ours: bool
+    """Whether we made it: only then anything is done to it, or concluded from its end."""
+
+    @property
+    def name(self) -> str:
+        return str(self.pod["metadata"]["name"])
+
+    @property
+    def uid(self) -> str:
+        return str(self.pod["metadata"]["uid"])
+
+    @property
+    def owner(self) -> str:
+        return self.identity.owner if self.identity is not None else NOBODY
+
+    @property
+    def phase(self) -> Phase:
+        return states.phase_of(self.pod)
+
+    @property
+    def is_living(self) -> bool:
+        return self.phase is not Phase.ENDED
+
+    @property
+    def address(self) -> str:
+        return str(self.pod.get("status", {}).get("podIP") or "")
+
+
+class Reader:
+    """Recognises our pods. Signatures are checked once for each pod: a pod's name never changes."""
+
+    def __init__(self, instance: str, key: bytes) -> None:
+        self._instance = instance
+        self._key = key
+        self._known: dict[tuple[str, str], tuple[Identity | None, bool]] = {}
+
+    def read(self, pods: Iterable[Pod]) -> tuple[list[Sighting], list[str]]:
+        """Our jobs, and in words what has our label and cannot be read as one of them."""
+        sightings, strange = [], []
+        known, self._known = self._known, {}
+        for pod in pods:
+            metadata = pod["metadata"]
+            parsed = parse_pod_name(metadata["name"])
+            if parsed is None or instance_of(parsed[1]) != self._instance:
+                strange.append(f"The pod {metadata['name']} has this installation's label and no name of a job of its.")
+                continue
+            text = (metadata.get("annotations") or {}).get("sampan.io/identity", "")
+            place = (metadata["name"], text)
+            identity, is_ours = known.get(place) or self._recognise(pod)
+            self._known[place] = (identity, is_ours)
+            sightings.append(Sighting(pod, parsed[1], identity, is_ours))
+        return sightings, strange
+
+    def _recognise(self, pod: Pod) -> tuple[Identity | None, bool]:
+        identity = read_identity(pod["metadata"])
+        return identity, identity is not None and is_of(identity, pod["metadata"]["name"], self._key)
+
+
+def observe(sighting: Sighting, events: Iterable[Mapping[str, Any]] = ()) -> Observed:
+    """What the pod says of its job while it lives. `events`: Kubernetes' notes of it."""
+    pod = sighting.pod
+    seen = Observed(sighting.job_id, sighting.phase, sighting.owner, sighting.identity)
+    match sighting.phase:
+        case Phase.QUEUED:
+            return replace(seen, reason=waiting.explain_waiting(pod, events))
+        case Phase.RUNNING:
+            return replace(seen, run=RunIdentity(sighting.uid), started_at=states.started_at(pod))
+    return seen
+
+
+def observe_end(sighting: Sighting, now: datetime, *, was_deleted: bool) -> Observed:
+    """How it ended. `was_deleted`: the pod is gone, and nobody here asked for that."""
+    pod = sighting.pod
+    started_at = states.started_at(pod)
+    return Observed(
+        job_id=sighting.job_id,
+        phase=Phase.ENDED,
+        owner=sighting.owner,
+        run=RunIdentity(sighting.uid),
+        reason=states.explain_end(pod, was_deleted=was_deleted),
+        started_at=started_at,
+        ended_at=states.ended_at(pod) or now,
+        exit=states.exit_of(pod),
+    )
