@@ -20,7 +20,7 @@ compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header 
 client_unit = tests/unit/test_client_*.py tests/unit/test_notebook_*.py tests/wire/test_client_*.py
 not_client = --ignore-glob='*/unit/test_client_*' --ignore-glob='*/unit/test_notebook_*' --ignore-glob='*/wire/test_client_*'
 
-.PHONY: help up install test test-tools lint types unit contract system browser pictures chart chaos chaos-slurm test-slurm dist docs lock clean
+.PHONY: help up install test test-tools lint types unit contract system browser pictures chart chaos chaos-slurm test-slurm test-kube images push dist docs lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -75,6 +75,18 @@ slurm_packages = slurmctld=/usr/sbin/slurmctld slurmd=/usr/sbin/slurmd slurm-cli
 test-slurm: test-tools  ## A real Slurm of several machines on this one (needs root)
 	@tools/install-system $(slurm_packages)
 	timeout --foreground --signal=INT --kill-after=60 45m $(pytest) tests/slurm --ignore $(slurm_long)
+
+test-kube: test-tools  ## A real Kubernetes on this machine, built the first time (needs root)
+	@tests/testbeds/kube/build.sh
+	timeout --foreground --signal=INT --kill-after=60 40m $(pytest) tests/kube
+
+images:  ## Build the images: BASE_IMAGE=… TAG=…; with `push REGISTRY=…` behind it they go to a registry
+	@python=$$(tools/find-python); "$$python" images/build.py build \
+	  $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") $(if $(TAG),--tag "$(TAG)")
+
+push:
+	@python=$$(tools/find-python); "$$python" images/build.py push $(if $(TAG),--tag "$(TAG)") \
+	  "$${REGISTRY:?say where: make images push REGISTRY=registry.example.org/team}"
 
 pictures: test-tools  ## The pictures of the documentation, taken by a browser test
 	@tools/install-system chromium=/usr/bin/chromium

@@ -1,8 +1,8 @@
 """Builds the images and pushes them: the same input makes the same digest. Standard library only.
 
-    build.py [--base-image NAME] [--tag TAG] [--push REGISTRY] [hub] [notebook] [postgresql]
+    build.py [--base-image NAME] [--tag TAG] [--push REGISTRY] [IMAGE…] [postgresql]
 
-The first of buildah, podman and docker that is installed does it. A tag is the version of the package in the image.
+The first of buildah, podman and docker that is installed does it. A tag is the version of the package inside.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ class Image:
         project = tomllib.loads((ROOT / self.package / "pyproject.toml").read_text())["project"]
         return str(project["version"])
 
+    def reference(self, tag: str | None = None) -> str:
+        return f"{self.repository}:{tag or self.version}"
+
 
 HUB = Image(
     "hub",
@@ -81,13 +84,15 @@ class CannotBuild(Exception):
     """What is missing or failed, and what helps."""
 
 
-def make_build_argv(tool: str, image: Image, reference: str, base_image: str, context: Path) -> list[str]:
+def make_build_argv(
+    tool: str, image: Image, reference: str, base_image: str, context: Path, *, anew: bool = False
+) -> list[str]:
     """Docker leaves the times of files as they are: its digests differ from build to build."""
     words = [tool, "build", "--file", str(ROOT / "images" / image.name / "Containerfile"), "--tag", reference]
     words += ["--build-arg", f"BASE_IMAGE={base_image}"]
     if Path(tool).name != "docker":
         words += ["--layers", "--timestamp", str(MADE_AT)]
-    return [*words, str(context)]
+    return [*words, *(["--no-cache"] if anew else []), str(context)]
 
 
 def make_push_argvs(tool: str, reference: str, registry: str) -> list[list[str]]:
@@ -121,31 +126,48 @@ def run(argv: Sequence[str]) -> None:
         raise CannotBuild(f"`{' '.join(argv)}` failed; what it said is above.")
 
 
-def build(tool: str, image: Image, reference: str, base_image: str) -> None:
+def build(tool: str, image: Image, options: argparse.Namespace) -> str:
+    """The name of what was built."""
+    reference = image.reference(options.tag)
     with tempfile.TemporaryDirectory(prefix=f"sampan-{image.name}-") as folder:
         make_context(image, Path(folder))
-        run(make_build_argv(tool, image, reference, base_image, Path(folder)))
+        run(make_build_argv(tool, image, reference, options.base_image, Path(folder), anew=options.no_cache))
+    return reference
+
+
+def push(tool: str, image: Image, options: argparse.Namespace) -> str:
+    """Its name in the registry."""
+    argvs = make_push_argvs(tool, image.reference(options.tag), options.registry)
+    for argv in argvs:
+        run(argv)
+    return argvs[-1][-1]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="build.py", description="Builds the images, and pushes them.")
+    verbs = parser.add_subparsers(required=True)
+    building = verbs.add_parser("build")
+    building.set_defaults(act=build)
+    base = "a Debian with python3 and its venv (default: %(default)s)"
+    building.add_argument("--base-image", default=BASE_IMAGE, help=base)
+    building.add_argument("--no-cache", action="store_true", help="make every layer anew")
+    pushing = verbs.add_parser("push")
+    pushing.set_defaults(act=push)
+    pushing.add_argument("registry", metavar="REGISTRY", help="with the path below it, if there is one")
+    for verb in (building, pushing):
+        verb.add_argument("--tag", help="in place of the package's version")
+        verb.add_argument("images", nargs="*", metavar="IMAGE", help=f"of {', '.join(IMAGES)} (default: all)")
+    return parser
 
 
 def main(words: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="build.py", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"{' or '.join(IMAGES)}; default: all")
-    parser.add_argument(
-        "--base-image", default=BASE_IMAGE, help="a Debian with python3 and venv (default: %(default)s)"
-    )
-    parser.add_argument("--tag", help="instead of the package's version")
-    parser.add_argument("--push", metavar="REGISTRY", help="push them there as well")
+    parser = make_parser()
     options = parser.parse_args(words)
     if unknown := set(options.images) - IMAGES.keys():
         parser.error(f"no such image: {', '.join(sorted(unknown))} (there are {', '.join(IMAGES)})")
     tool = find_tool()
     for name in options.images or IMAGES:
-        image = IMAGES[name]
-        reference = f"{image.repository}:{options.tag or image.version}"
-        build(tool, image, reference, options.base_image)
-        for argv in make_push_argvs(tool, reference, options.push) if options.push else ():
-            run(argv)
-        print(f"{options.push.rstrip('/') + '/' if options.push else ''}{reference}", flush=True)
+        print(options.act(tool, IMAGES[name], options), flush=True)
 
 
 if __name__ == "__main__":
