@@ -17,6 +17,7 @@ class KubernetesGroup(LazyGroup):
         "keys": Subcommand(f"{_HERE}.keys:keys", "Make the installation's keys in the cluster, once."),
         "state": Subcommand(f"{_HERE}.state:state", "Fill the state folder of one place from those keys."),
         "probe": Subcommand(f"{_HERE}.probe:probe", "Exit 0 if the hub or the service beside this is well."),
+        "entry": Subcommand(f"{_HERE}.entry:entry", "Exit 0 if hub and service are reached as people and jobs do."),
     }
 
 
