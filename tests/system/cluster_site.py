@@ -30,7 +30,7 @@ USER = Path(__file__).parents[2] / ".venv" / "user"
 SETTINGS = """\
 url: http://127.0.0.1:{port}/
 state_dir: {folder}/state
-backends: {{local: {{kind: local, cores: 8, memory: 8GiB}}}}
+backends: {{local: {{kind: local, cores: 8, memory: 8GiB{backend}}}}}
 environments: {{default: {{prefix: {prefix}}}}}
 sizes:
   small: {{cores: 1, memory: 512MiB, price_per_hour: 0.02}}
@@ -44,14 +44,17 @@ currency: EUR
 class ClusterSite:
     """`start` runs the service, `open_notebook` a notebook job; `stop` ends whatever carries a key of this site."""
 
-    def __init__(self, folder: Path, more: str = "") -> None:
+    def __init__(self, folder: Path, more: str = "", backend: str = "") -> None:
+        """`more` keys of the settings, and of their backend: `, fork: false`."""
         self.folder = folder
         self.port = free_port()
         self.paths = StatePaths(folder / "state")
         self.settings = folder / "sampan.yaml"
         self.home = folder / "home"
         self.home.mkdir()
-        self.settings.write_text(SETTINGS.format(port=free_port(), folder=folder, prefix=USER, more=more))
+        self.settings.write_text(
+            SETTINGS.format(port=free_port(), folder=folder, prefix=USER, more=more, backend=backend)
+        )
         self.hub = NotebookService()
         self.service: subprocess.Popen[bytes] | None = None
         self.notebook: dict[str, Any] = {}

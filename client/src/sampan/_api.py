@@ -198,6 +198,8 @@ class Session:
     address: str = LOOPBACK
     """Where the schedulers of its clusters listen."""
     ports: Ports | None = None
+    host_jobs: bool = False
+    """Whether the hosts of its clusters may have to be jobs of their own; the service says when asked for one."""
 
     def connect(self) -> Service:
         """The service, spoken to as this notebook."""
@@ -223,6 +225,7 @@ def read_session(environ: Mapping[str, str] | None = None) -> Session | None:
             ca_file=Path(environ["SAMPAN_CA_FILE"]) if environ.get("SAMPAN_CA_FILE") else None,
             address=environ.get("SAMPAN_ADDRESS", LOOPBACK),
             ports=parse_ports(environ.get("SAMPAN_PORTS", "")),
+            host_jobs=bool(environ.get("SAMPAN_HOST_JOBS")),
         )
     except KeyError as error:
         raise SampanError(

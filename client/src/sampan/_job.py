@@ -69,6 +69,10 @@ class Claim:
     ports: Ports | None = None
     tls: Mapping[str, str] | None = field(default=None, repr=False)
     """Notebook on another machine: `certificate`, `key` and `clients`, PEM."""
+    cluster: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Scheduler: `id`, `credential` and `options` of the cluster that it is the host of."""
+    host_jobs: bool = False
+    """Notebook: the hosts of its clusters may have to be jobs of their own."""
 
 
 def job_folder() -> Path:
@@ -174,6 +178,8 @@ def claim_job(bootstrap: Access, patience_s: float = PATIENCE_S) -> Claim:
         network=answer.get("network"),
         ports=tuple(answer["ports"]) if answer.get("ports") else None,
         tls=answer.get("tls"),
+        cluster=answer.get("cluster"),
+        host_jobs=bool(answer.get("host_jobs")),
     )
 
 

@@ -9,8 +9,6 @@ import inspect
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from distributed.core import Status, rpc
@@ -18,30 +16,23 @@ from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.utils import NoOpAwaitable
 from tornado.ioloop import PeriodicCallback
 
-from sampan import parity, rundir
+from sampan import parity
 from sampan._api import Session, read_session
 from sampan.errors import ClusterFailed, ClusterNotFound, EnvironmentDiffers, Refused, SampanError, WorkerWarning
-from sampan.host import launch
+from sampan.host.begin import begin, find
+from sampan.host.handle import AsJob
 from sampan.host.options import Options
 from sampan.report import Money, Quote, describe_waiting, failed_workers, make_cost, make_quote
 from sampan.request import Adapt, Workers, make_counts, make_options
-from sampan.security import Keys, make_security
+from sampan.running import RunningCluster, list_running
+from sampan.security import ensure_keys, make_security
 
 CLOSE_TIMEOUT_S = 30.0
 NOTES_INTERVAL_S = 1.0
+LISTEN_TIMEOUT_S = 10.0
+"""Of a word with the host: whoever is silent for longer is asked after at the service."""
 TAILS = 2
 TAIL_LINES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class RunningCluster:
-    """One line of `Cluster.list()`."""
-
-    name: str
-    workers: int
-    wanted: int
-    cores: int
-    memory_bytes: int
 
 
 class Cluster(DaskCluster):
@@ -94,7 +85,6 @@ class Cluster(DaskCluster):
 
     def _open(self, session: Session, name: str, asynchronous: bool) -> None:
         self._session = session
-        self._folder = rundir.cluster_dir(session, name)
         self._notes_seen = 0
         super().__init__(asynchronous=asynchronous, name=name)
         if not self.called_from_running_loop:
@@ -110,16 +100,18 @@ class Cluster(DaskCluster):
         """Start the host or find the running one, then join its scheduler."""
         self.status = Status.starting
         try:
-            host = rundir.live_host(self._folder)
+            host = await asyncio.to_thread(find, self._session, self.name)
             joined = host is not None
             if host is None:
                 if self._options is None:
                     raise ClusterNotFound(f"The cluster {self.name} has ended")
-                host = await asyncio.to_thread(launch.start_host, self._session, self._options)
+                host = await asyncio.to_thread(begin, self._session, self._options)
+            self.security = make_security(ensure_keys(self._session.job_dir))
+            self.scheduler_comm = rpc(host.scheduler, connection_args=self.security.get_connection_args("client"))
+            if isinstance(host, AsJob):
+                host = host.with_facts(await self.scheduler_comm.sampan_describe())
             self._host = host
-            check_parity(host)
-            self.security = make_security(Keys(Path(host["certificate"]), Path(host["key"])))
-            self.scheduler_comm = rpc(host["scheduler"], connection_args=self.security.get_connection_args("client"))
+            check_parity(host.facts)
             await super()._start()
         except BaseException:
             self.status = Status.closed
@@ -142,7 +134,7 @@ class Cluster(DaskCluster):
     def attach(cls, name: str | None = None, *, asynchronous: bool = False) -> Cluster:
         """Join a running cluster of this notebook session, by default the one started last."""
         session = _need_session()
-        running = [host["name"] for _, host in rundir.live_hosts(session)]
+        running = [each.name for each in list_running(session)]
         if not running or (name is not None and name not in running):
             which = "no cluster runs" if not running else f"there is no {name!r}, but {', '.join(running)}"
             raise ClusterNotFound(f"In this notebook session {which}")
@@ -154,7 +146,7 @@ class Cluster(DaskCluster):
     @classmethod
     def list(cls) -> builtins.list[RunningCluster]:
         """The running clusters of this notebook session, the oldest first."""
-        return [_summarise(folder, host) for folder, host in rundir.live_hosts(_need_session())]
+        return list_running(_need_session())
 
     # Wishes.
 
@@ -205,12 +197,18 @@ class Cluster(DaskCluster):
         """Hear what happened to workers; say once when the host is gone."""
         if self.status != Status.running:
             return
-        if not rundir.is_alive(self._host):
+        if not self._host.is_gone():
+            try:
+                async with asyncio.timeout(LISTEN_TIMEOUT_S):
+                    self._tell(await self.scheduler_comm.sampan_info())
+            except (OSError, TimeoutError):
+                pass  # it is ending just now, or cannot be reached
+            else:
+                return
+        why = await asyncio.to_thread(self._host.why_ended)
+        if why is not None and self.status == Status.running:
             self.periodic_callbacks["sampan-notes"].stop()
-            warnings.warn(f"{self.name}: the cluster has ended (its host is gone)", WorkerWarning, stacklevel=2)
-            return
-        with contextlib.suppress(OSError):  # it is ending just now: the next look says so
-            self._tell(await self.scheduler_comm.sampan_info())
+            warnings.warn(f"{self.name}: the cluster has ended ({why.rstrip('.')})", WorkerWarning, stacklevel=2)
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         """As Dask's, for which the end of a worker it never saw begin (let go while it registered) is an error."""
@@ -257,20 +255,20 @@ class Cluster(DaskCluster):
 
     def logs(self, lines: int = 200) -> dict[str, str]:
         """The end of the host's log and of every worker's output, also of workers that ended."""
-        jobs = self._jobs(self._host["id"])
-        found = {"host": "\n".join(rundir.tail(self._folder / "host.log", lines))}
+        jobs = self._jobs(self._host.facts["id"])
+        found = {"host": "\n".join(self._host.log(lines))}
         return found | {job["name"]: self._log(job["id"], lines) for job in jobs}
 
     @property
     def cost(self) -> Money | None:
         """What the workers of this cluster have cost so far; None where there are no prices."""
         offers = self._session.connect().call("GET", "/offers")
-        return make_cost(self._jobs(self._host["id"]), offers["currency"])
+        return make_cost(self._jobs(self._host.facts["id"]), offers["currency"])
 
     def quote(self, n: int, size: str | None = None) -> Quote:
         """What `n` workers would take, cost per hour, and how many you may have now."""
         wanted = size or (self._options.size if self._options else None)
-        query = {name: self._host.get(name) for name in ("project", "backend")}
+        query = {name: self._host.facts.get(name) for name in ("project", "backend")}
         return make_quote(self._session.connect().call("GET", "/offers", query=query), n, wanted)
 
     @property
@@ -299,14 +297,15 @@ class Cluster(DaskCluster):
         """End the cluster: its workers, its scheduler, its host; returns when the host is gone."""
         if self.status in (Status.closing, Status.closed):
             return
-        if self.status == Status.running and rundir.is_alive(self._host):
-            with contextlib.suppress(OSError):
-                await self.scheduler_comm.sampan_shutdown()
+        if self.status == Status.running and not self._host.is_gone():
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(LISTEN_TIMEOUT_S):
+                    await self.scheduler_comm.sampan_shutdown()
         await super()._close()
-        if not await asyncio.to_thread(launch.await_end, self._host, CLOSE_TIMEOUT_S):
+        if not await asyncio.to_thread(self._host.await_end, CLOSE_TIMEOUT_S):
             raise ClusterFailed(
                 f"The host of {self.name} has not ended after {CLOSE_TIMEOUT_S:.0f} s; its log ends:",
-                rundir.tail(self._folder / "host.log"),
+                await asyncio.to_thread(self._host.log, TAIL_LINES),
             )
 
     def close(self, timeout: float | None = None) -> Any:
@@ -338,14 +337,3 @@ def check_parity(host: Mapping[str, Any]) -> None:
     compared = parity.compare(parity.versions(), host["versions"], here="cluster")
     if compared.errors:
         raise EnvironmentDiffers(compared.errors, f"The cluster {host['name']} runs in another environment")
-
-
-def _summarise(folder: Path, host: Mapping[str, Any]) -> RunningCluster:
-    state = rundir.read_json(folder / "state.json") or {}
-    return RunningCluster(
-        host["name"],
-        state.get("workers", 0),
-        sum(state.get("wanted", {}).values()),
-        state.get("cores", 0),
-        state.get("memory_bytes", 0),
-    )

@@ -130,6 +130,7 @@ def make_environment(
         "SAMPAN_JOB_DIR": str(files.folder),
         "SAMPAN_CREDENTIAL_FILE": str(files.credential),
         "SAMPAN_SERVER_PID": str(os.getpid()),
+        **({"SAMPAN_HOST_JOBS": "1"} if claim.host_jobs else {}),
         **_tls_environment(claim, files),
     }
 

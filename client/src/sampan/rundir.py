@@ -34,7 +34,12 @@ NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$")
 
 def session_dir(session: Session) -> Path:
     """The runtime folder of this notebook session; not created here."""
-    seed = f"runtime {session.job} {session.connect().credential}".encode()
+    return runtime_dir(session.job, session.connect().credential)
+
+
+def runtime_dir(job: str, credential: str) -> Path:
+    """The folder of a job with this credential; not created here."""
+    seed = f"runtime {job} {credential}".encode()
     return LOCAL / f"sampan-{os.getuid()}-{hashlib.sha256(seed).hexdigest()[:12]}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -96,6 +97,28 @@ def make_security(keys: Keys) -> Any:
         for part, path in (("cert", certificate), ("key", key))
     }
     return Security(require_encryption=True, tls_ca_file=certificate, **roles)
+
+
+def make_server_context(keys: Keys) -> ssl.SSLContext:
+    """For what is no Dask: serves nobody who does not hold the session's keys."""
+    context = _make_context(ssl.PROTOCOL_TLS_SERVER, keys)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def make_client_context(keys: Keys) -> ssl.SSLContext:
+    """Talks to nobody who does not hold the session's keys, wherever that is: its certificate names no host."""
+    context = _make_context(ssl.PROTOCOL_TLS_CLIENT, keys)
+    context.check_hostname = False
+    return context
+
+
+def _make_context(protocol: ssl._SSLMethod, keys: Keys) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(keys.certificate, keys.key)
+    context.load_verify_locations(cafile=str(keys.certificate))
+    return context
 
 
 def make_secrets(keys: Keys) -> dict[str, str]:

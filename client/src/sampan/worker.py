@@ -29,6 +29,7 @@ EXIT_DIFFERS = 78
 OOM_SCORE = 500
 """Above the scheduler, the notebook and the hub: when memory runs out, a worker goes first."""
 MEMORY_SHARE = 0.95
+MEMORY_ADVICE = "take a larger size, or smaller partitions"
 MEMORY_INTERVAL_S = 0.1
 LAST_WORD_S = 5.0
 """How long the last report may take before the process ends anyway."""
@@ -48,36 +49,42 @@ def main() -> int:
     import_dask_beside()
     claim = _job.claim_job(bootstrap)
     os.environ.update(claim.env)
-    compared = parity.compare(claim.expect, parity.versions())
-    for sentence in compared.warnings:
-        log.warning("The environment differs from the kernel's (not refused): %s", sentence)
-    if compared.errors:
-        text = "; ".join(compared.errors)
-        log.error("The environment differs from the kernel's: %s", text)
-        _last_word(claim, "environment-differs", text)
+    if differs(claim):
         return EXIT_DIFFERS
     if claim.scheduler is None:
         raise SampanError(f"job {claim.access.job}: the claim names no scheduler, so this is no worker of a cluster")
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    watch_memory(claim.memory_bytes, lambda text: _last_word(claim, "memory-limit", text))
+    watch_memory(claim.memory_bytes, lambda text: last_word(claim, "memory-limit", text), MEMORY_ADVICE)
     return asyncio.run(_serve(claim, claim.scheduler))
 
 
-def import_dask_beside() -> None:
+def import_dask_beside(module: str = "distributed") -> None:
     """Import Dask while the claim is answered, which may wait for a scheduler that still starts.
 
     What Dask reads from the environment is in this job's own from its beginning.
     """
-    threading.Thread(target=importlib.import_module, args=("distributed",), name="sampan-import", daemon=True).start()
+    threading.Thread(target=importlib.import_module, args=(module,), name="sampan-import", daemon=True).start()
 
 
-def _last_word(claim: _job.Claim, code: str, text: str) -> None:
+def differs(claim: _job.Claim, here: str = "worker") -> bool:
+    """Whether this environment cannot work with the kernel's; the service is told how."""
+    compared = parity.compare(claim.expect, parity.versions(), here=here)
+    for sentence in compared.warnings:
+        log.warning("The environment differs from the kernel's (not refused): %s", sentence)
+    if compared.errors:
+        text = "; ".join(compared.errors)
+        log.error("The environment differs from the kernel's: %s", text)
+        last_word(claim, "environment-differs", text)
+    return bool(compared.errors)
+
+
+def last_word(claim: _job.Claim, code: str, text: str) -> None:
     try:
         _job.report(claim.access, failure=(code, text), patience_s=LAST_WORD_S)
     except SampanError as error:
-        log.warning("The service could not be told why this worker ends: %s", error)
+        log.warning("The service could not be told why this job ends: %s", error)
 
 
 def resident_bytes() -> int:
@@ -85,22 +92,19 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def memory_sentence(resident: int, limit: int) -> str:
-    """What the owner reads when a worker ended itself: both figures, and what to do."""
-    return (
-        f"used {resident / 2**20:,.0f} MiB of the {limit / 2**20:,.0f} MiB of its size: "
-        "take a larger size, or smaller partitions"
-    )
+def memory_sentence(resident: int, limit: int, advice: str) -> str:
+    """What the owner reads when a job ended itself: both figures, and what to do."""
+    return f"used {resident / 2**20:,.0f} MiB of the {limit / 2**20:,.0f} MiB of its size: {advice}"
 
 
-def watch_memory(limit_bytes: int, tell: Callable[[str], None]) -> None:
+def watch_memory(limit_bytes: int, tell: Callable[[str], None], advice: str) -> None:
     """End this process when it holds 95 % of its memory. A thread, because a busy event loop would look too late."""
 
     def watch() -> None:
         while True:
             resident = resident_bytes()
             if resident >= MEMORY_SHARE * limit_bytes:
-                text = memory_sentence(resident, limit_bytes)
+                text = memory_sentence(resident, limit_bytes, advice)
                 log.error("Memory limit: %s", text)
                 tell(text)
                 os._exit(EXIT_MEMORY)
@@ -173,14 +177,14 @@ async def _serve(claim: _job.Claim, scheduler: str) -> int:
     except (OSError, TimeoutError, RuntimeError) as error:
         text = f"could not join the scheduler at {scheduler}: {error}"
         log.error("This worker %s", text)
-        await asyncio.to_thread(_last_word, claim, "scheduler-unreachable", text)
+        await asyncio.to_thread(last_word, claim, "scheduler-unreachable", text)
         return EXIT_LOST
     await worker.finished()
     if closing:
         await asyncio.wait(closing, timeout=LAST_WORD_S)
     if worker.ended_because in UNASKED and not closing:
         text = "the cluster's host is gone or does not know this worker any more"
-        await asyncio.to_thread(_last_word, claim, "scheduler-lost", text)
+        await asyncio.to_thread(last_word, claim, "scheduler-lost", text)
         return EXIT_LOST
     return 0
 

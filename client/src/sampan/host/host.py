@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sampan._job import report
 from sampan.errors import NotAccepted, Refused, SampanError, ServiceUnavailable
 from sampan.host.adapting import Adapting
 from sampan.host.cluster import HostCluster
@@ -23,7 +24,7 @@ from sampan.host.scheduler import SampanScheduler
 from sampan.host.start import Registered
 from sampan.network import bracketed
 from sampan.rundir import clear, start_time, write_json
-from sampan.security import make_security
+from sampan.security import make_security, make_server_context
 
 log = logging.getLogger("sampan.host")
 
@@ -60,13 +61,15 @@ class Host:
             jobs=self.jobs, scheduler=scheduler, security=security, name=self.options.name, size=self.options.size
         )
         query = make_offers_query(self.options)
-        ask_offers = partial(made.session.connect().call_async, "GET", "/offers", query=query)
+        ask_offers = partial(made.notebook.call_async, "GET", "/offers", query=query)
         self.adapting = Adapting(self.cluster, self.options.size, ask_offers)
         self.deadlines = Deadlines(self.cluster)
         self.clock = IdleClock(self.options.idle_timeout_s)
         self.stop = asyncio.Event()
         self.why_stopped = ""
         self.session_over = False
+        self.pages: str | None = None
+        """Where kernels elsewhere find the dashboard."""
         self.transitions = -1
         self.last_state: dict[str, Any] = {}
         self.busy_told_at_s = 0.0
@@ -101,6 +104,9 @@ class Host:
 
     async def sampan_info(self) -> dict[str, Any]:
         return self.info()
+
+    async def sampan_describe(self) -> dict[str, Any]:
+        return self.describe()
 
     async def sampan_shutdown(self) -> str:
         self.end("closed by its owner")
@@ -154,7 +160,7 @@ class Host:
                 return
             if row is not None and row["scheduler"] != self.scheduler.address:
                 await self.tell_where()
-            await self.cluster.on_feed(answer)
+            await self.cluster.on_feed(answer | {"jobs": [job for job in answer["jobs"] if job["kind"] == "worker"]})
             await self.adapting.follow()
 
     def look(self) -> Activity:
@@ -222,7 +228,7 @@ class Host:
     async def tell_where(self) -> None:
         """Workers learn the scheduler's address from the service: a restored database may not have it."""
         try:
-            await self.put({"scheduler": self.scheduler.address, "state": "running"}, timeout_s=5.0)
+            await self.put(self.whereabouts(), timeout_s=5.0)
         except SampanError as error:
             log.warning("The service was not told where the scheduler is; it is told again: %s", error)
 
@@ -234,10 +240,13 @@ class Host:
     async def begin(self) -> None:
         """Listen, tell the service where, take the early workers, then tell the kernel."""
         await self.cluster._start()
-        for name in ("sampan_scale", "sampan_adapt", "sampan_info", "sampan_shutdown"):
+        for name in ("sampan_scale", "sampan_adapt", "sampan_info", "sampan_describe", "sampan_shutdown"):
             self.scheduler.handlers[name] = getattr(self, name)
-        report = {"scheduler": self.scheduler.address, "state": "running"}
-        await self.jobs.call_patiently("PUT", f"/clusters/{self.made.cluster_id}", report)
+        if self.made.job is not None:
+            self.pages = self.scheduler.serve_pages(self.made.address, make_server_context(self.made.keys))
+        await self.jobs.call_patiently("PUT", f"/clusters/{self.made.cluster_id}", self.whereabouts())
+        if self.made.job is not None:
+            await asyncio.to_thread(report, self.made.job)
         if self.options.adapt is not None:
             await self.sampan_adapt(*self.options.adapt)
         else:
@@ -246,6 +255,11 @@ class Host:
             )
         self.write_state()
         write_json(self.folder / "host.json", self.describe())
+
+    def whereabouts(self) -> dict[str, Any]:
+        """What workers and, of a host elsewhere, kernels have to know."""
+        told = {"scheduler": self.scheduler.address, "state": "running"}
+        return told if self.pages is None else {**told, "dashboard": self.pages}
 
     def describe(self) -> dict[str, Any]:
         """host.json: where this host is and what it was made with."""
@@ -256,7 +270,6 @@ class Host:
             "pid_started": start_time(os.getpid()),
             "started_at": time.time(),
             "scheduler": self.scheduler.address,
-            "job": self.made.session.job,
             "size": self.options.size,
             **make_offers_query(self.options),
             "interpreter": self.options.interpreter,

@@ -52,6 +52,28 @@ def make_cluster_request(options: Options) -> dict[str, Any]:
     }
 
 
+def make_hosted_request(options: Options, worker_secrets: Mapping[str, str]) -> dict[str, Any]:
+    """POST /clusters with what its host and first workers need, for where the host is a job."""
+    host = {
+        "batch": f"h-{secrets.token_hex(12)}",
+        "environment": options.environment,
+        "interpreter": options.interpreter,
+        "folder": options.folder,
+        "env": dict(options.env),
+        "secrets": dict(worker_secrets),
+        "expect": dict(options.versions),
+        "options": options.as_json(),
+        "workers": make_items(first_workers(options)),
+    }
+    return {**make_cluster_request(options), "host": host}
+
+
+def first_workers(options: Options) -> list[tuple[str, str]]:
+    """(name, size) of those that are wanted from the start."""
+    sizes = [size for size, count in options.workers.items() for _ in range(count)]
+    return [(worker_name(options.name, number), size) for number, size in enumerate(sizes)]
+
+
 def make_offers_query(options: Options) -> dict[str, Any]:
     """GET /offers: of the cluster's own project and backend; what is open is the notebook's."""
     return {"project": options.project, "backend": options.backend}
@@ -76,8 +98,12 @@ def make_base(options: Options, cluster_id: str, worker_secrets: Mapping[str, st
 
 def make_submit_request(base: Mapping[str, Any], workers: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """POST /jobs for (name, size) pairs, with a key of its own: the same request may be sent again and again."""
-    items = [{"name": name, "size": size or None} for name, size in workers]
-    return {"batch": f"w-{secrets.token_hex(12)}", "base": dict(base), "items": items, "strict": False}
+    return {"batch": f"w-{secrets.token_hex(12)}", "base": dict(base), "items": make_items(workers), "strict": False}
+
+
+def make_items(workers: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Each worker's own part of a submit."""
+    return [{"name": name, "size": size or None} for name, size in workers]
 
 
 def worker_name(cluster: str, number: int) -> str:

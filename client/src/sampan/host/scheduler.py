@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_unix_socket
 
 from sampan.errors import SampanError
-from sampan.network import LOOPBACK, Ports, free_ports, render_ports
+from sampan.network import LOOPBACK, Ports, bracketed, free_ports, listen, render_ports
 
 log = logging.getLogger("sampan.host")
 
@@ -43,6 +44,7 @@ class SampanScheduler(Scheduler):
         self.dashboard_socket = dashboard_socket
         self.ports = ports
         self.dashboard_task: asyncio.Task[None] | None = None
+        self.more_servers: list[HTTPServer] = []
         super().__init__(*args, dashboard=False, dashboard_address=None, **kwargs)
 
     async def listen(self, port_or_addr: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -75,6 +77,14 @@ class SampanScheduler(Scheduler):
             self.http_application(request)
             return
         self.start_dashboard().add_done_callback(lambda _: self.http_application(request))
+
+    def serve_pages(self, host: str, context: ssl.SSLContext) -> str:
+        """Serve the same to whoever holds the session's keys, on a port of its own; returns where."""
+        server = HTTPServer(self._answer, ssl_options=context)
+        listener = listen(host, self.ports)
+        server.add_socket(listener)
+        self.more_servers.append(server)
+        return f"tls://{bracketed(host)}:{listener.getsockname()[1]}"
 
     def start_dashboard(self) -> asyncio.Task[None]:
         """Begin to import and connect the dashboard, once: half a second of CPU and 30 MiB, for whoever looks at it."""

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from sampan._api import Service, Session, read_session
-from sampan._job import lower_oom_score
+from sampan._job import Access, lower_oom_score
 from sampan.errors import Refused, SampanError, make_error
 from sampan.host.options import (
     Options,
+    first_workers,
     make_base,
     make_cluster_request,
     make_submit_request,
     read_options,
-    worker_name,
 )
 from sampan.network import Ports, address_in
 from sampan.rundir import read_json, start_time, write_json
@@ -40,15 +40,19 @@ OOM_SCORE = 100
 class Registered:
     """What the service gave: the cluster's row and credential, and the answer to the first submit."""
 
-    session: Session
     options: Options
     keys: Keys
     cluster_id: str
     service: Service
+    """Spoken to as this cluster's host."""
+    notebook: Service
+    """Spoken to as who may ask what there is to be had: the notebook, or where there is none here, the host."""
     base: dict[str, Any]
     address: str
     """Where the scheduler listens."""
     ports: Ports | None
+    job: Access | None = None
+    """The job that this host is; None beside its notebook."""
     early_names: list[str] = field(default_factory=list)
     early_answer: dict[str, Any] | None = None
 
@@ -62,7 +66,7 @@ def register(session: Session, options: Options) -> Registered:
     service = replace(notebook, credential=answer["credential"])
     base = make_base(options, cluster_id, make_secrets(keys))
     try:
-        made = Registered(session, options, keys, cluster_id, service, base, *choose_place(session, answer))
+        made = Registered(options, keys, cluster_id, service, notebook, base, *choose_place(session, answer))
         _submit_early(made)
     except SampanError:
         service.call("PUT", f"/clusters/{cluster_id}", {"state": "closing"})
@@ -80,10 +84,10 @@ def choose_place(session: Session, answer: Mapping[str, Any]) -> tuple[str, Port
 
 
 def _submit_early(made: Registered) -> None:
-    sizes = [size for size, count in made.options.workers.items() for _ in range(count)]
-    if sizes:
-        made.early_names = [worker_name(made.options.name, number) for number in range(len(sizes))]
-        request = make_submit_request(made.base, list(zip(made.early_names, sizes, strict=True)))
+    workers = first_workers(made.options)
+    if workers:
+        made.early_names = [name for name, _ in workers]
+        request = make_submit_request(made.base, workers)
         made.early_answer = made.service.call_patiently("POST", "/jobs", request, patience_s=PATIENCE_S)
         _check_refused(made.early_answer)
 

@@ -8,9 +8,9 @@ from sampan_hub.jobs.drafts import BatchConflict, BatchDraft
 from sampan_hub.jobs.model import Cluster
 from sampan_hub.service.auth import Caller
 from sampan_hub.service.context import Context, utc_now
-from sampan_hub.service.intake import Site, make_batch_draft, make_first_workers, make_host_draft
-from sampan_hub.service.places import is_executable
+from sampan_hub.service.intake import make_batch_draft, make_first_workers, make_host_draft
 from sampan_hub.service.problems import ApiProblem, fail
+from sampan_hub.service.sites import make_site
 from sampan_hub.service.views import view_job, view_outcome
 from sampan_hub.service.wire import HostBase, ItemAnswer, JobView, SubmitAnswer
 
@@ -35,7 +35,7 @@ async def host_as_job(context: Context, request: HostBase | None, caller: Caller
 
 
 def _host(context: Context, request: HostBase, caller: Caller, cluster: Cluster) -> Hosted:
-    site = Site(context.settings, is_executable)
+    site = make_site(context, caller, cluster)
     try:
         host = _submit(context, make_host_draft(request, caller, cluster, site)).items[0]
         if host.problem is not None and host.problem.existing is not None:

@@ -44,6 +44,8 @@ class Site:
 
     settings: Settings
     is_executable: Callable[[str], bool]
+    environment: str | None = None
+    """Of the notebook that what is asked for belongs to, itself or by its cluster's host."""
 
 
 def make_batch_draft(request: SubmitRequest, caller: Caller, cluster: Cluster | None, site: Site) -> BatchDraft:
@@ -61,7 +63,7 @@ def make_batch_draft(request: SubmitRequest, caller: Caller, cluster: Cluster | 
     if cluster is not None and backend != cluster.backend:
         detail = f"The workers of {cluster.name} run on {cluster.backend}, where its scheduler can be reached."
         raise bad_field("base.backend", detail, [cluster.backend])
-    environment = _environment(settings, base, caller)
+    environment = _environment(site, base)
     _check_interpreter(base, backend, site)
     _check_folder(base)
     _check_variables(base, caller)
@@ -110,7 +112,7 @@ def make_cluster_draft(request: ClusterRequest, caller: Caller, settings: Settin
 def make_host_draft(request: HostBase, caller: Caller, cluster: Cluster, site: Site) -> BatchDraft:
     """The job that is to be this cluster's host, on the backend of its workers and of the size that is set there."""
     base, settings = _make_base(request, Kind.SCHEDULER, cluster), site.settings
-    environment = _environment(settings, base, caller)
+    environment = _environment(site, base)
     _check_interpreter(base, cluster.backend, site)
     _check_folder(base)
     _check_variables(base, caller)
@@ -218,10 +220,9 @@ def _backend(settings: Settings, project: str, asked: str | None, field: str, fe
     return _chosen(field, chosen, names, "a backend")
 
 
-def _environment(settings: Settings, base: JobBase, caller: Caller) -> str:
-    inherited = caller.job.environment if caller.job else None
-    asked = base.environment or inherited or default_environment(settings) or ""
-    return _chosen("base.environment", asked, list(settings.environments), "an environment")
+def _environment(site: Site, base: JobBase) -> str:
+    asked = base.environment or site.environment or default_environment(site.settings) or ""
+    return _chosen("base.environment", asked, list(site.settings.environments), "an environment")
 
 
 def _item(

@@ -15,10 +15,10 @@ from sampan_hub.service.answers import json_answer
 from sampan_hub.service.auth import Caller
 from sampan_hub.service.context import Context, utc_now
 from sampan_hub.service.feed import FeedQuery, follow, render_feed
-from sampan_hub.service.intake import Site, make_batch_draft
-from sampan_hub.service.places import is_executable
+from sampan_hub.service.intake import make_batch_draft
 from sampan_hub.service.policy import stops_job
 from sampan_hub.service.problems import bad_field, fail, not_found
+from sampan_hub.service.sites import make_site
 from sampan_hub.service.views import view_job, view_outcome
 from sampan_hub.service.wire import (
     JobsAnswer,
@@ -132,7 +132,7 @@ async def _cluster_of(body: SubmitRequest, caller: Caller, context: Context) -> 
 
 def _submit(context: Context, body: SubmitRequest, caller: Caller, cluster: Cluster | None) -> str:
     now = utc_now()
-    draft = make_batch_draft(body, caller, cluster, Site(context.settings, is_executable))
+    draft = make_batch_draft(body, caller, cluster, make_site(context, caller, cluster))
     try:
         outcome = context.store.submit(draft, context.settings.limits, now)
     except BatchConflict as error:
