@@ -8,9 +8,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sampan_hub.jobs.spec import NotRunnable, Place
+from sampan_hub.backends.kubernetes.names import pod_name
+from sampan_hub.backends.kubernetes.pod import USER_ID
+from sampan_hub.backends.kubernetes.volumes import HOME as POD_HOME
+from sampan_hub.backends.kubernetes.volumes import TOKEN_FILE
+from sampan_hub.jobs.spec import NotRunnable, Place, Pods
+from sampan_hub.settings.access import find_access
 from sampan_hub.settings.address import parse_url
-from sampan_hub.settings.model import Settings
+from sampan_hub.settings.crossing import jobs_urls
+from sampan_hub.settings.kubernetes import KubernetesBackend
+from sampan_hub.settings.model import BackendSettings, Settings
 from sampan_hub.settings.paths import StatePaths
 from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.trust.entry import read_entry_bundle
@@ -25,10 +32,17 @@ def base_path(settings: Settings) -> str:
 
 def make_places(settings: Settings, port: int) -> Mapping[str, Place]:
     """One for each backend; `port` is the service's own on this machine. Raises KeyFileError."""
-    return {
-        name: make_slurm_place(settings, backend) if isinstance(backend, SlurmBackend) else _here(settings, port)
-        for name, backend in settings.backends.items()
-    }
+    return {name: _make_place(settings, name, backend, port) for name, backend in settings.backends.items()}
+
+
+def _make_place(settings: Settings, name: str, backend: BackendSettings, port: int) -> Place:
+    match backend:
+        case SlurmBackend():
+            return make_slurm_place(settings, backend)
+        case KubernetesBackend():
+            return make_pod_place(settings, name, backend)
+        case _:
+            return _here(settings, port)
 
 
 def make_slurm_place(settings: Settings, backend: SlurmBackend) -> Place:
@@ -46,6 +60,24 @@ def make_slurm_place(settings: Settings, backend: SlurmBackend) -> Place:
         network=backend.network,
         ports=(backend.ports.first, backend.ports.last),
     )
+
+
+def make_pod_place(settings: Settings, name: str, backend: KubernetesBackend) -> Place:
+    """Jobs that are pods come in by the cluster's own name of the entry, and are nobody's account of this machine."""
+    place = Place(
+        service_url=f"{jobs_urls(settings)[name].rstrip('/')}/services/sampan",
+        uid_of=lambda _owner: USER_ID,
+        default_folder=POD_HOME,
+        ports=(backend.ports.first, backend.ports.last),
+        pods=Pods(
+            file=TOKEN_FILE,
+            namespace=backend.namespace or find_access(backend.kubeconfig, os.environ).namespace,
+            service_account=backend.service_account,
+            name_of=lambda job: pod_name(job.kind, job.id),
+        ),
+    )
+    bundle = read_entry_bundle(settings, StatePaths(settings.state_dir)) if place.crosses_hosts else ""
+    return replace(place, ca_bundle=bundle)
 
 
 def is_executable(path: str) -> bool:
