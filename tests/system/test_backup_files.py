@@ -74,6 +74,17 @@ def test_a_backup_is_one_private_file_of_everything(saved: Installation) -> None
     assert "exists" in refused(saved, "backup", "saved.tar")
 
 
+def test_a_backup_can_be_sent_through_a_pipe(saved: Installation) -> None:
+    sent = subprocess.run(
+        [SAMPAN, "backup", "-"], cwd=saved.folder, env=saved.environment, capture_output=True, check=True, timeout=60
+    )
+    with tarfile.open(fileobj=io.BytesIO(sent.stdout)) as tar:
+        manifest = json.loads(tar.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        assert set(tar.getnames()) == {"manifest.json", *manifest["members"]}
+    assert manifest["instance"] == saved.instance
+    assert not [path for path in saved.state.iterdir() if path.name.startswith(".backup")], "no draft is left"
+
+
 def make_tar(file: Path, members: dict[str, bytes]) -> None:
     with tarfile.open(file, "w") as tar:
         for name, data in members.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,21 +22,36 @@ OUTCOME = "No backup was made."
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.pass_obj
 def backup(config: Path | None, file: Path) -> None:
     """Save both databases, the keys, the links and the settings in FILE (tar, readable by you alone).
 
+    `-` writes it to the standard output, for a machine or a container that keeps no files.
     Safe while Sampan runs. Not in it: people's own files, the output of jobs, and what the settings refer to by
     `{file: …}` or `{env: …}`.
     """
     site = load_site(config)
     try:
-        manifest = save(site, file.absolute(), datetime.now(UTC))
+        if str(file) == "-":
+            _send(site)
+        else:
+            manifest = save(site, file.absolute(), datetime.now(UTC))
+            size_mb = file.stat().st_size / 1e6
+            console.say(f"{file}: installation {manifest.instance}, {len(manifest.members)} files, {size_mb:.1f} MB")
     except BackupError as error:
         raise console.Failure(str(error)) from error
-    size_mb = file.stat().st_size / 1e6
-    console.say(f"{file}: installation {manifest.instance}, {len(manifest.members)} files, {size_mb:.1f} MB")
+
+
+def _send(site: Site) -> None:
+    """Made whole in the state folder first: what was sent is complete, or the exit code says that it is not."""
+    if sys.stdout.isatty():
+        raise BackupError(f"A terminal is no place for a backup: send it into a file (`> backup.tar`). {OUTCOME}")
+    with private_folder(site.paths.root, "backup") as folder:
+        save(site, folder / "backup.tar", datetime.now(UTC))
+        with (folder / "backup.tar").open("rb") as made:
+            shutil.copyfileobj(made, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
 
 
 def save(site: Site, target: Path, now: datetime) -> Manifest:
