@@ -66,15 +66,13 @@ browser: test-tools  ## Debian's Chromium from the link to a cluster
 	@tools/install-system chromium=/usr/bin/chromium
 	$(pytest) tests/browser
 
-# Goes by the clock of Slurm, whose walltimes are whole minutes.
-slurm_long = tests/slurm/test_walltime_slurm.py
 slurm_packages = slurmctld=/usr/sbin/slurmctld slurmd=/usr/sbin/slurmd slurm-client=/usr/bin/squeue munge=/usr/sbin/munged \
   slurmdbd=/usr/sbin/slurmdbd mariadb-server=/usr/sbin/mariadbd sudo=/usr/bin/sudo iproute2=/usr/sbin/ip \
   nftables=/usr/sbin/nft tcpdump=/usr/bin/tcpdump procps=/usr/bin/ps python3.11=/usr/bin/python3.11 chromium=/usr/bin/chromium
 
 test-slurm: test-tools  ## A real Slurm of several machines on this one (needs root)
 	@tools/install-system $(slurm_packages)
-	timeout --foreground --signal=INT --kill-after=60 45m $(pytest) tests/slurm --ignore $(slurm_long)
+	timeout --foreground --signal=INT --kill-after=60 45m $(pytest) tests/slurm
 
 test-kube: test-tools  ## A real Kubernetes on this machine, built the first time (needs root)
 	@tests/testbeds/kube/build.sh
@@ -114,9 +112,8 @@ bench-slurm: test-tools  ## Measure on a real Slurm beside the peers (needs root
 chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
 
-chaos-slurm: test-tools  ## Two hundred faults and a walltime's end on a real Slurm (needs root): seed and table
+chaos-slurm: test-tools  ## Two hundred faults on a real Slurm (needs root): seed and table
 	@tools/install-system $(slurm_packages)
-	$(pytest) $(slurm_long)
 	CHAOS_FAULTS=200 $(pytest) -s tests/slurm/test_faults.py
 
 dist: test-tools  ## Wheels and source distributions of both packages in ./dist, and the lock of what the hub needs

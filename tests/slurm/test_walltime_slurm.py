@@ -1,4 +1,7 @@
-"""Three minutes of walltime: the person is told two before, workers are replaced in time, and no task runs twice."""
+"""Three minutes of walltime: the person is told two before, workers are replaced in time, and no task runs twice.
+
+Beside them one minute's walltime ends a worker that nobody replaces, because it takes as long.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from playwright.sync_api import expect
 
 from tests.browser.people import chromium
 from tests.slurm.at_work import AtWork
+from tests.slurm.crew import check_told, made_crew, slurm_job
 from tests.slurm.installation.person import Person, RemoteKernel
 from tests.slurm.installation.site import Site
 from tests.support.installation import wait_until
@@ -45,6 +49,9 @@ def read_events(dask_scheduler):
 
 print(json.dumps({{"total": total, "events": brief.run_on_scheduler(read_events)}}))
 """
+TIMED_OUT_S = 200
+"""Slurm looks for ends of walltimes every half minute, and gives the job half a minute more."""
+TIME_IS_UP = ("walltime", r"Its time was up: it ran for its whole walltime of 1 minute\.")
 BEGUN_S = 85
 """Before the first end the work begins: late enough for the ends to fall into it."""
 
@@ -112,13 +119,22 @@ def _nothing_left(site: Site, alice: Person) -> Iterator[None]:
 @pytest.mark.timeout(480)
 @pytest.mark.usefixtures("_nothing_left")
 def test_nothing_is_lost_when_time_is_up(site: Site, alice: Person, working: AtWork) -> None:
-    with ThreadPoolExecutor() as pool:
-        computing = pool.submit(compute, site, working.alice.notebook.kernel())
-        see_the_notice(site, alice)
-        said = computing.result()
+    with made_crew(site, alice) as crew:
+        crew.start("flash", "flash", "wait")
+        slurm_job(crew, "flash", "RUNNING")  # it can be on node1 alone: first come
+        with ThreadPoolExecutor() as pool:
+            ending = pool.submit(crew.wait, "flash", timeout_s=TIMED_OUT_S)
+            computing = pool.submit(compute, site, working.alice.notebook.kernel())
+            see_the_notice(site, alice)
+            said = computing.result()
+            ending.result()
+        flash = crew.renew()["flash"]
+    check_told(alice, flash, *TIME_IS_UP, has_begun=True)
+    ran = datetime.fromisoformat(flash["ended_at"]) - datetime.fromisoformat(flash["started_at"])
+    assert ran >= timedelta(minutes=1), flash
     assert said["total"] == sum(range(TASKS))
-    ran = Counter((site.cluster.home("alice") / "ran").read_text().split())
-    assert ran == Counter(str(number) for number in range(TASKS)), "every task once"
+    appended = Counter((site.cluster.home("alice") / "ran").read_text().split())
+    assert appended == Counter(str(number) for number in range(TASKS)), "every task once"
     events = said["events"]
     assert events[:2] == ["add-worker"] * 2
     assert fewest(events) == 2, "each replacement was there before the old one went"
