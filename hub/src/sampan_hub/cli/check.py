@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from sampan_hub.cli.checks import login, machine, running, slurm, state, sudo_rule, tls
+from sampan_hub.cli.checks import login, machine, running, slurm, state, storage, sudo_rule, tls
 from sampan_hub.cli.checks.trouble import Trouble
 from sampan_hub.cli.config import judge
 from sampan_hub.cli.supervise.site import Site
@@ -51,10 +51,11 @@ def find_troubles(config_path: Path | None, probe_as: str | None = None, wait_s:
         return
     file = find_settings_file(config_path, os.environ, Path.cwd())
     site = Site(settings, file)
-    yield from state.check_settings_file(file)
+    if settings.layout is None:  # in a cluster it is a Secret, and the key of the entry is the proxy's alone
+        yield from state.check_settings_file(file)
     yield from login.check_login(settings.login)
     if isinstance(settings.tls, Tls):
-        yield from tls.check_tls(settings.tls, datetime.now(UTC))
+        yield from tls.check_tls(settings.tls, datetime.now(UTC), has_key=settings.layout is None)
     ours = state.is_ours_to_read(site.paths)
     if ours:
         running.wait_until_served(site, wait_s)
@@ -65,6 +66,7 @@ def find_troubles(config_path: Path | None, probe_as: str | None = None, wait_s:
         yield from _about_installation(site)
     yield from sudo_rule.check_sudo_rule(settings)
     yield from slurm.check_slurm(site, probe_as)
+    yield from storage.check_storage(settings)
 
 
 def _about_installation(site: Site) -> Iterator[Trouble]:

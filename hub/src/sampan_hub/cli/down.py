@@ -23,12 +23,18 @@ from sampan_hub.settings.keyfiles import KeyFileError
 @click.option("--jobs", "with_jobs", is_flag=True, help="End notebooks and workers too; they are listed first.")
 @click.pass_obj
 def down(config: Path | None, with_jobs: bool) -> None:
-    """End proxy, hub and service. Jobs run on, and the next `sampan up` finds them; --jobs ends them too."""
+    """End proxy, hub and service. Jobs run on, and the next `sampan up` finds them; --jobs ends them too.
+
+    Processes in containers are their cluster's to end: there it is for the jobs alone.
+    """
     try:
         site = load_site(config)
         ports = read_ports(site.ports_file)
         if ports is None:
             console.say(f"nothing runs here: {site.paths.root} has never served")
+            return
+        if site.settings.layout is not None:
+            _down_apart(site, ports, with_jobs)
             return
         asyncio.run(_down(site, ports, with_jobs))
     except (SettingsError, CannotStart, KeyFileError, JobsLeft, KeptElsewhere) as error:
@@ -43,6 +49,13 @@ async def _down(site: Site, ports: Ports, with_jobs: bool) -> None:
         await asyncio.to_thread(_say_what_runs_on, site, ports)
     ended = await end_processes(site)
     console.say(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+
+
+def _down_apart(site: Site, ports: Ports, with_jobs: bool) -> None:
+    if not with_jobs:
+        raise CannotStart("With a `layout` the cluster keeps the processes: `sampan down --jobs` ends the jobs alone.")
+    end_jobs(JobsClient(site, ports))
+    console.say("all jobs have ended; the processes run on")
 
 
 def _say_what_runs_on(site: Site, ports: Ports) -> None:

@@ -59,6 +59,8 @@ def _gather(config: Path | None, user: str) -> Facts:
     site = load_site(config)
     if site.settings_file is None:
         raise CannotRender("A site needs a settings file: name it with --config.")
+    if site.settings.layout is not None:
+        raise CannotRender("With a `layout` containers run `sampan run NAME`: there is nothing for systemd to keep.")
     sampan = Path(sys.executable).with_name("sampan")
     barrier = find_barrier(sampan)
     if barrier is not None:

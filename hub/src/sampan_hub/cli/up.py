@@ -32,6 +32,8 @@ def up(config: Path | None) -> None:
     """Serve: run proxy, hub and service, and keep them running until Ctrl-C."""
     try:
         site = load_site(config)
+        if site.settings.layout is not None:
+            raise CannotStart("With a `layout` nothing runs all: containers run `sampan run NAME`, each its own.")
         with prepared(site):
             lock = take_lock(site)
         if lock is None:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sampan_hub.cli.api import Api, ApiError
+from sampan_hub.cli.checks.elsewhere import ask_proxy
 from sampan_hub.cli.checks.trouble import Trouble
-from sampan_hub.cli.supervise.arrange import NAMES
+from sampan_hub.cli.supervise.arrange import names_here
 from sampan_hub.cli.supervise.http import NotAnswering, call
 from sampan_hub.cli.supervise.launch import record_path
 from sampan_hub.cli.supervise.ports import Ports, read_ports
@@ -24,14 +25,16 @@ POLL_S = 0.5
 
 def check_processes(site: Site) -> Iterator[Trouble]:
     """Each of the three runs, and `sampan up` watches over them; when none runs, that is one finding, not four."""
-    run = site.paths.run
-    alive = {name: record for name in NAMES if (record := read_alive(record_path(run, name))) is not None}
+    run, names = site.paths.run, names_here(site)
+    alive = {name: record for name in names if (record := read_alive(record_path(run, name))) is not None}
     kept_by_up = not any(record.kept_by == "run" for record in alive.values())
     start = "run `sampan up`" if kept_by_up else "start it where the others are kept (`systemctl start sampan.target`)"
+    if site.settings.layout is not None:
+        start = "its container is started again by itself"
     if not alive:
         yield Trouble("Sampan does not run here", "run `sampan up` (where systemd keeps it: start `sampan.target`)")
         return
-    for name in NAMES:
+    for name in names:
         if name not in alive:
             yield Trouble(f"the {name} does not run", f"{start}; why it ended: {where_logged(site, name)}")
     if kept_by_up and read_alive(record_path(run, "up")) is None:
@@ -41,12 +44,14 @@ def check_processes(site: Site) -> Iterator[Trouble]:
 
 def find_pids(site: Site) -> list[int]:
     """Of those of the three that run."""
-    records = (read_alive(record_path(site.paths.run, name)) for name in NAMES)
+    records = (read_alive(record_path(site.paths.run, name)) for name in names_here(site))
     return [record.pid for record in records if record is not None]
 
 
 def where_logged(site: Site, name: str) -> str:
     """Where a process writes: `sampan run` leaves that to who keeps it."""
+    if site.settings.layout is not None:
+        return f"`kubectl logs deploy/{'proxy' if name == 'proxy' else 'hub'} -c {name}`"
     record = read_record(record_path(site.paths.run, name))
     kept_by_up = record is None or record.kept_by == "up"
     return str(site.paths.log / f"{name}.log") if kept_by_up else f"`journalctl -u sampan-{name}`"
@@ -55,8 +60,8 @@ def where_logged(site: Site, name: str) -> str:
 def check_other_users_of_folder(site: Site) -> Iterator[Trouble]:
     """No other process, and no other machine, works with this state folder."""
     run = site.paths.run
-    known = {os.getpid()}
-    for name in NAMES:
+    known, names = {os.getpid()}, names_here(site)
+    for name in names:
         record = read_record(record_path(run, name))
         if record is None:
             continue
@@ -64,7 +69,7 @@ def check_other_users_of_folder(site: Site) -> Iterator[Trouble]:
         if record.boot_id != read_boot_id() and record_path(run, name).stat().st_mtime > _booted_at_s():
             text = f"another machine started a {name} with {site.paths.root} while this one was up"
             yield Trouble(text, "give each machine a `state_dir` of its own, on a disk of its own")
-    held = {run / f"{name}.lock" for name in NAMES}
+    held = {run / f"{name}.lock" for name in names}
     for pid in sorted(_holders(held) - known):
         text = f"process {pid} works with {site.paths.root} and is none of the recorded three"
         yield Trouble(text, f"see what it is (`ps -fp {pid}`) and end it (`kill {pid}`)")
@@ -101,10 +106,12 @@ def check_answers(site: Site) -> Iterator[Trouble]:
     run = site.paths.run
     checks = {"proxy": _proxy_trouble, "hub": _hub_trouble, "service": _service_trouble}
     for name, check in checks.items():
-        if read_alive(record_path(run, name)) is not None:
+        is_elsewhere = name == "proxy" and site.settings.layout is not None
+        if is_elsewhere or read_alive(record_path(run, name)) is not None:
             trouble = check(site, ports)
             if trouble is not None:
-                remedy = f"see {where_logged(site, name)}; `sampan down`, then a fresh start, restarts it"
+                again = "`sampan down`, then a fresh start, restarts it"
+                remedy = f"see {where_logged(site, name)}" + (f"; {again}" if site.settings.layout is None else "")
                 yield Trouble(trouble, remedy)
 
 
@@ -122,6 +129,11 @@ def _is_served(site: Site) -> bool:
 
 
 def _proxy_trouble(site: Site, ports: Ports) -> str | None:
+    layout = site.settings.layout
+    return _proxy_here_trouble(site, ports) if layout is None else ask_proxy(site, layout)
+
+
+def _proxy_here_trouble(site: Site, ports: Ports) -> str | None:
     host = site.endpoint.host
     host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
     try:

@@ -61,8 +61,9 @@ def is_ours_to_read(paths: StatePaths) -> bool:
 
 
 def _room(root: Path) -> Iterator[Trouble]:
-    free = shutil.disk_usage(root).free
-    if free < LEAST_FREE_BYTES:
+    disk = shutil.disk_usage(root)
+    free = disk.free
+    if free < min(LEAST_FREE_BYTES, disk.total // 10):  # a volume of its own may be small altogether
         yield Trouble(f"only {free >> 20} MiB are free on the disk of {root}", "make room, or move `state_dir`")
     inodes = os.statvfs(root)
     if inodes.f_files and inodes.f_favail < LEAST_FREE_INODES:

@@ -21,12 +21,14 @@ RENEW_BEFORE = timedelta(days=14)
 REPLACE_AUTHORITY_BEFORE = timedelta(days=365)
 
 
-def check_tls(tls: Tls, now: datetime) -> Iterator[Trouble]:
-    """What would keep browsers out now or soon, or lets others read the key."""
+def check_tls(tls: Tls, now: datetime, *, has_key: bool = True) -> Iterator[Trouble]:
+    """What would keep browsers out now or soon, or lets others read the key (where it `has_key` to look at)."""
     try:
         text = tls.certificate.read_bytes()
-        mode = tls.key.stat().st_mode
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password=_refuse_password)
+        mode = tls.key.stat().st_mode if has_key else 0
+        if has_key:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.certificate, tls.key, password=_refuse_password)
         certificate = x509.load_pem_x509_certificates(text)[0]
     except ssl.SSLError as error:
         reason = error.reason or "not PEM"

@@ -1,0 +1,212 @@
+"""Proxy and hub in places of their own: what each process is told, and what JupyterHub is told of the others."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+from copy import deepcopy
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+from traitlets.config import Config
+
+from sampan_hub.cli.checks.storage import check_storage
+from sampan_hub.cli.main import main
+from sampan_hub.cli.supervise.apart import make_hub_place_commands, make_proxy_command
+from sampan_hub.cli.supervise.commands import BY_JOB, make_environment
+from sampan_hub.cli.supervise.ports import Ports
+from sampan_hub.cli.supervise.site import Site
+from sampan_hub.identity.config import apply
+from sampan_hub.identity.routes import JobProxy
+from sampan_hub.settings.effective import front_settings
+from sampan_hub.settings.findings import SettingsError
+from sampan_hub.settings.keyfiles import ensure_key_files
+from sampan_hub.settings.layout import Layout
+from sampan_hub.settings.load import parse_settings
+from sampan_hub.settings.model import Settings
+from sampan_hub.settings.paths import StatePaths
+from sampan_hub.trust.front import open_front
+from sampan_hub.trust.internal import KeptContext, open_internal_authority
+from tests.system.hub_fixtures import find_node
+
+LAYOUT = Layout(proxy_api="https://proxy-api:8444", hub="https://hub:8443", service="https://[fd00::7]:8444")
+PORTS = Ports(public=8443, proxy_api=8444, hub=11001, service=11002)
+PROGRAM = (Path("/opt/node"), Path("/opt/proxy"))
+FRONT = """
+profile: site
+url: https://sampan.example.org/lab/
+listen: ':8443'
+state_dir: /state
+tls: own
+layout: {proxy_api: 'https://proxy-api:8444', hub: 'https://hub:8443', service: 'https://hub:8444'}
+"""
+
+
+def site_of(root: Path = Path("/state")) -> Site:
+    settings = Settings(
+        profile="site", url="https://sampan.example.org/lab/", listen=":8443", tls="own", layout=LAYOUT, state_dir=root
+    )
+    return Site(settings, None)
+
+
+def test_the_proxy_is_told_where_all_are_and_whom_to_believe() -> None:
+    command = make_proxy_command(site_of(), LAYOUT, PORTS, PROGRAM, "token")
+    assert command.argv == (
+        "/opt/node",
+        f"--require={BY_JOB}",
+        "/opt/proxy",
+        "--ip=0.0.0.0",
+        "--port=8443",
+        "--api-ip=",
+        "--api-port=8444",
+        "--api-ssl-cert=/state/tls/proxy-api.crt",
+        "--api-ssl-key=/state/tls/proxy-api.key",
+        "--api-ssl-ca=/state/tls/front-ca.crt",
+        "--api-ssl-request-cert",
+        "--api-ssl-reject-unauthorized",
+        "--error-target=https://hub@hub:8443/lab/hub/error",
+        "--ssl-cert=/state/tls/entry.crt",
+        "--ssl-key=/state/tls/entry.key",
+        "--client-ssl-cert=/state/tls/front.crt",
+        "--client-ssl-key=/state/tls/front.key",
+        "--client-ssl-ca=/state/tls/upstream-ca.crt",
+        "--client-ssl-reject-unauthorized",
+    )
+    assert command.secret_env == {"CONFIGPROXY_AUTH_TOKEN": "token"}
+
+
+def test_an_entry_lets_in_the_front_alone_and_leads_to_loopback() -> None:
+    hub, service, hub_entry, service_entry = make_hub_place_commands(site_of(), LAYOUT, PORTS, PROGRAM)
+    assert [hub.name, service.name] == ["hub", "service"]
+    assert service_entry.argv == (
+        "/opt/node",
+        "/opt/proxy",
+        "--ip=fd00::7",
+        "--port=8444",
+        "--ssl-cert=/state/tls/service.crt",
+        "--ssl-key=/state/tls/service.key",
+        "--ssl-ca=/state/tls/front-ca.crt",
+        "--ssl-request-cert",
+        "--ssl-reject-unauthorized",
+        "--default-target=http://127.0.0.1:11002",
+        "--error-target=http://127.0.0.1:11001/lab/hub/error",
+        "--api-socket=/state/run/service-entry.sock",
+        "--keep-alive-timeout=3600000",
+        "--no-x-forward",
+    )
+    assert service_entry.replaces == (Path("/state/run/service-entry.sock"),)
+    assert {"--ip=", "--port=8443", "--default-target=http://127.0.0.1:11001"} <= set(hub_entry.argv)
+    tokens = {entry.secret_env["CONFIGPROXY_AUTH_TOKEN"] for entry in (hub_entry, service_entry)}
+    assert len(tokens) == 2, "nobody knows how to change where they lead"
+    assert "CONFIGPROXY_AUTH_TOKEN" in make_environment({}, site_of(), hub_entry)
+
+
+def test_jupyterhub_reaches_the_proxy_over_tls_and_names_itself_as_the_proxy_does(tmp_path: Path) -> None:
+    paths = StatePaths(tmp_path / "state")
+    ensure_key_files(paths)
+    open_front(paths.tls, datetime.now(UTC))
+    open_internal_authority(paths.tls, datetime.now(UTC))
+    c = Config()
+    apply(c, site_of(paths.root).settings, paths, PORTS)
+    assert c.ConfigurableHTTPProxy.api_url == "https://proxy-api:8444"
+    assert c.JobProxy.elsewhere == {
+        "http://127.0.0.1:11001": "https://hub@hub:8443",
+        "http://127.0.0.1:11002": "https://service@[fd00::7]:8444",
+    }
+    copied = deepcopy(c).JupyterHubHTTPClient.connector_options["ssl"]
+    assert isinstance(copied, KeptContext)
+    assert copied.verify_mode is ssl.CERT_REQUIRED
+    assert copied.check_hostname
+
+
+async def test_targets_elsewhere_come_and_go_unseen_by_jupyterhub(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = "http://127.0.0.1:11001", "https://hub@hub:8443"
+    proxy = JobProxy(app=SimpleNamespace(users={}), should_start=False, auth_token="t", elsewhere={here: there})
+    sent: list[str] = []
+
+    async def api_request(_self: JobProxy, _path: str, method: str = "GET", body: dict[str, str] | None = None) -> None:
+        sent.append((body or {})["target"])
+
+    monkeypatch.setattr(JobProxy, "api_request", api_request)
+    await proxy.add_route("/", here, {"hub": True})
+    await proxy.add_route("/services/other", "http://127.0.0.1:11009", {"service": "other"})
+    assert sent == [there, "http://127.0.0.1:11009"]
+    for target, seen in ((there, here), ("https://hub@elsewhere:8443", "https://hub@elsewhere:8443")):
+        assert proxy._reformat_routespec("/", {"hub": True, "target": target, "jupyterhub": True})["target"] == seen
+
+
+SCRIPT = """
+const https = require("node:https");
+const seen = [];
+https.request = function (options, callback) { seen.push(options); };
+require(process.argv[1]);
+https.request({ url: "https://hub@hub:8443/x", hostname: "hub" });
+const own = Object.assign(new URL("https://x"), { ca: "ca" });
+https.request("https://hub@[fd00::7]:8443/hub/error/503?url=%2Fx", own, () => {});
+const [first, page] = seen;
+const proven = (options, cn, names) =>
+  options.checkServerIdentity("any", { subject: { CN: cn }, subjectaltname: names })?.message ?? "yes";
+console.log(JSON.stringify({
+  name: first.servername,
+  proven: [proven(first, "hub", "DNS:hub"), proven(first, "service", "DNS:hub"), proven(first, "hub", "DNS:x")],
+  page: [page.servername, page.hostname, page.path, page.port, page.ca, page.auth ?? null],
+}));
+"""
+
+
+def test_the_proxy_asks_for_the_certificate_of_whom_a_target_names(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [find_node(), "-e", SCRIPT, str(BY_JOB)], capture_output=True, text=True, check=True, timeout=60
+    )
+    said = json.loads(done.stdout)
+    assert (said["name"], *said["proven"][:2]) == ("hub", "yes", "not who this route is for (hub)")
+    assert "Hostname/IP does not match" in said["proven"][2]
+    assert said["page"] == ["hub", "fd00::7", "/hub/error/503?url=%2Fx", 8443, "ca", None]
+
+
+def test_who_only_listens_reads_no_more_than_where(tmp_path: Path) -> None:
+    file = tmp_path / "sampan.yaml"
+    file.write_text(
+        f"{FRONT}database: {{file: /nowhere}}\nbackends: {{pods: {{kind: kubernetes, image: {{env: NONE}}}}}}\n"
+    )
+    settings = front_settings(file)
+    assert settings.layout is not None
+    assert settings.database is None
+    file.write_text(f"{FRONT.partition('layout')[0]}database: {{file: /nowhere}}\n")
+    with pytest.raises(SettingsError, match="nowhere cannot be read"):
+        front_settings(file)
+    file.write_text(FRONT.replace("https://hub:8443", "http://hub:8443"))
+    with pytest.raises(SettingsError, match="expected https://NAME:PORT"):
+        front_settings(file)
+
+
+@pytest.mark.parametrize("words", [("up",), ("systemd",), ("run", "hub")])
+def test_what_has_no_place_in_a_cluster_says_so(tmp_path: Path, words: tuple[str, ...]) -> None:
+    file = tmp_path / "sampan.yaml"
+    file.write_text(FRONT.replace("/state", str(tmp_path / "state")) + "login: links\nisolation: none\n")
+    done = CliRunner().invoke(main, ["--config", str(file), *words])
+    assert done.exit_code == 1
+    assert "sampan run NAME" in done.stderr or "sampan kubernetes state hub --from" in done.stderr
+
+
+def test_an_entry_has_no_use_without_a_layout(tmp_path: Path) -> None:
+    (tmp_path / "sampan.yaml").write_text("url: http://127.0.0.1:8000/\n")
+    done = CliRunner().invoke(main, ["--config", str(tmp_path / "sampan.yaml"), "run", "hub-entry"])
+    assert done.exit_code == 1
+    assert "have no `layout`" in done.stderr
+
+
+def test_homes_of_one_node_are_said_mildly(tmp_path: Path) -> None:
+    text = "backends: {pods: {kind: kubernetes, image: i, storage: {home: {access: %s}}}}"
+    said = [
+        list(check_storage(parse_settings((text % access).encode(), "x", tmp_path, {})))
+        for access in ("ReadWriteOnce", "ReadWriteMany")
+    ]
+    ((once,), many) = said
+    assert once.is_mild
+    assert "workers on pods do not see homes" in once.text
+    assert many == []
