@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ENTRY_POINTS = {"sampan.notebook": "notebook", "sampan.worker": "worker"}
+ENTRY_POINTS = {"sampan.notebook": "notebook", "sampan.scheduler": "scheduler", "sampan.worker": "worker"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Process:
 
     @property
     def entry(self) -> str | None:
-        """`notebook` or `worker` for the process that *is* the job; None for what it started."""
+        """`notebook`, `scheduler` or `worker` for the process that *is* the job; None for what it started."""
         for flag, module in zip(self.argv, self.argv[1:], strict=False):
             if flag == "-m" and module in ENTRY_POINTS:
                 return ENTRY_POINTS[module]

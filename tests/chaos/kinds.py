@@ -1,0 +1,59 @@
+"""The list of kinds. Each injects and yields, waits for what must come and yields, then clears up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+
+class World(Protocol):
+    """What faults happen to."""
+
+    @property
+    def standing(self) -> list[str]:
+        """Jobs that nothing but a fault of theirs may end."""
+
+    def stand(self) -> None:
+        """As many standing jobs as there should be; all run."""
+
+    def check(self) -> None:
+        """Nothing standing was lost, nobody's jobs were touched, and every judge is content. Raises what is not so."""
+
+    def expect_loss(self, *job_ids: str) -> None:
+        """These may end."""
+
+
+AnyWorld = TypeVar("AnyWorld", bound=World)
+Fault = Callable[[AnyWorld, random.Random], Iterator[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[AnyWorld]):
+    """`alone`: it happens to everybody, so nothing else happens beside it. `is_slow`: it takes a minute or more."""
+
+    name: str
+    fault: Fault[AnyWorld]
+    alone: bool
+    is_slow: bool = False
+
+
+class Kinds(dict[str, Kind[AnyWorld]]):
+    """By name."""
+
+    def enter(
+        self, name: str, *, alone: bool = False, is_slow: bool = False
+    ) -> Callable[[Fault[AnyWorld]], Fault[AnyWorld]]:
+        """Enter a fault into the list."""
+
+        def entered(fault: Fault[AnyWorld]) -> Fault[AnyWorld]:
+            assert name not in self
+            self[name] = Kind(name, fault, alone, is_slow)
+            return fault
+
+        return entered
+
+    def named(self, words: str) -> list[Kind[AnyWorld]]:
+        """Those whose name has one of these words, separated by commas, in it."""
+        return [kind for kind in self.values() if any(word in kind.name for word in words.split(","))]
