@@ -15,9 +15,10 @@ class KubernetesGroup(LazyGroup):
     called = "sampan kubernetes"
     table = {  # noqa: RUF012 - a constant
         "keys": Subcommand(f"{_HERE}.keys:keys", "Make the installation's keys in the cluster, once."),
-        "state": Subcommand(f"{_HERE}.state:state", "Fill the state folder of one place from those keys."),
+        "state": Subcommand(f"{_HERE}.state:state", "Fill the state folder of one side from those keys."),
         "probe": Subcommand(f"{_HERE}.probe:probe", "Exit 0 if the hub or the service beside this is well."),
         "entry": Subcommand(f"{_HERE}.entry:entry", "Exit 0 if hub and service are reached as people and jobs do."),
+        "leave": Subcommand(f"{_HERE}.leave:leave", "Stop every job before all is uninstalled; say what stays."),
     }
 
 
