@@ -168,7 +168,7 @@ def test_memory_as_people_read_it() -> None:
     ]  # fmt: skip
 
 
-def test_a_cluster_that_only_begins_is_shown_empty(tmp_path: Path) -> None:
-    model = make_model(tmp_path, {"scheduler": "tls://127.0.0.1:1"}, "/user/ana/")
+def test_a_cluster_that_only_begins_is_shown_empty() -> None:
+    model = make_model("calc", "tls://127.0.0.1:1", {}, "/user/ana/")
     assert (model["workers"], model["cores"], model["memory"]) == (0, 0, "0.00 B")
-    assert model["dashboard_link"] == f"/user/ana/sampan/{tmp_path.name}/status"
+    assert model["dashboard_link"] == "/user/ana/sampan/calc/status"

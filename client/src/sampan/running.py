@@ -9,7 +9,7 @@ from typing import Any
 
 from sampan import rundir
 from sampan._api import Session
-from sampan.host.hosted import find_hosted
+from sampan.host.hosted import count_hosted
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def list_running(session: Session) -> list[RunningCluster]:
     """Those that can be joined, the oldest first. Blocking."""
     return [_summarise(folder, host) for folder, host in rundir.live_hosts(session)] + [
         RunningCluster(each.name, each.workers, each.wanted, each.cores, each.memory_bytes)
-        for each in find_hosted(session)
+        for each in count_hosted(session)
         if each.scheduler is not None
     ]
 

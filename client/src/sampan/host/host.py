@@ -243,7 +243,7 @@ class Host:
         for name in ("sampan_scale", "sampan_adapt", "sampan_info", "sampan_describe", "sampan_shutdown"):
             self.scheduler.handlers[name] = getattr(self, name)
         if self.made.job is not None:
-            self.pages = self.scheduler.serve_pages(self.made.address, make_server_context(self.made.keys))
+            self.pages = self.scheduler.serve_pages(self.made.address, make_server_context(self.made.keys), self.info)
         await self.jobs.call_patiently("PUT", f"/clusters/{self.made.cluster_id}", self.whereabouts())
         if self.made.job is not None:
             await asyncio.to_thread(report, self.made.job)

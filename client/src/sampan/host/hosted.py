@@ -27,11 +27,24 @@ class Hosted:
     memory_bytes: int = 0
 
 
+STATE_PATH = "/sampan/state"
+"""Where a host that is a job says what it has now, beside its dashboard's pages."""
+
+
 def find_hosted(session: Session) -> list[Hosted]:
-    """Those that are open, oldest first; none, without asking, where no host is a job. Blocking."""
+    """Those that are open, oldest first, nothing counted; none, without asking, where no host is a job. Blocking."""
+    return _ask(session, kind="scheduler")
+
+
+def count_hosted(session: Session) -> list[Hosted]:
+    """The same, with their workers. Blocking."""
+    return _ask(session)
+
+
+def _ask(session: Session, **query: str) -> list[Hosted]:
     if not session.host_jobs:
         return []
-    return read_hosted(session.connect().call("GET", "/jobs", query={"parent": session.job}))
+    return read_hosted(session.connect().call("GET", "/jobs", query={"parent": session.job, **query}))
 
 
 def find_named(session: Session, name: str) -> Hosted | None:

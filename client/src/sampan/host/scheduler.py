@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import ssl
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +18,10 @@ from distributed.scheduler import WorkerStatusPlugin
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_unix_socket
+from tornado.web import RequestHandler
 
 from sampan.errors import SampanError
+from sampan.host.hosted import STATE_PATH
 from sampan.network import LOOPBACK, Ports, bracketed, free_ports, listen, render_ports
 
 log = logging.getLogger("sampan.host")
@@ -32,6 +35,16 @@ class Subscriber(WorkerStatusPlugin):
     def __init__(self, scheduler: Scheduler, comm: Any) -> None:
         self.name = f"worker-status-{uuid4().hex}"
         super().__init__(scheduler, comm)
+
+
+class StateHandler(RequestHandler):
+    """What a host has now, for the sidebar of a notebook elsewhere."""
+
+    def initialize(self, state: Callable[[], Mapping[str, Any]]) -> None:
+        self.state = state
+
+    def get(self) -> None:
+        self.finish(dict(self.state()))
 
 
 class SampanScheduler(Scheduler):
@@ -73,13 +86,14 @@ class SampanScheduler(Scheduler):
 
     def _answer(self, request: HTTPServerRequest) -> None:
         """Answer a page request; the first one waits for the dashboard, which most clusters of a class never need."""
-        if self.dashboard_task is not None and self.dashboard_task.done():
+        if request.path == STATE_PATH or (self.dashboard_task is not None and self.dashboard_task.done()):
             self.http_application(request)
             return
         self.start_dashboard().add_done_callback(lambda _: self.http_application(request))
 
-    def serve_pages(self, host: str, context: ssl.SSLContext) -> str:
-        """Serve the same to whoever holds the session's keys, on a port of its own; returns where."""
+    def serve_pages(self, host: str, context: ssl.SSLContext, state: Callable[[], Mapping[str, Any]]) -> str:
+        """Serve the same, and the host's state, to whoever holds the session's keys, on a port of its own: where."""
+        self.http_application.add_handlers(".*", [(STATE_PATH, StateHandler, {"state": state})])
         server = HTTPServer(self._answer, ssl_options=context)
         listener = listen(host, self.ports)
         server.add_socket(listener)

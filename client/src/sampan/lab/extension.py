@@ -10,6 +10,7 @@ from jupyter_server.utils import url_path_join
 from sampan._api import read_session
 from sampan.lab.activity import ActivityReporter
 from sampan.lab.first import FIRST_URL, FirstHandler
+from sampan.lab.remote import Remote
 from sampan.lab.sidebar import ClusterHandler
 from sampan.lab.sockets import DashboardHandler, SidebarDashboardHandler
 from sampan.lab.status import KeepHandler, StatusHandler, make_reader, work_url
@@ -29,6 +30,7 @@ def load(server: Any) -> None:
     os.environ.update(dask_environment(ensure_keys(session.job_dir)))
     base = server.web_app.settings["base_url"]
     server.sampan_activity = ActivityReporter(server, session)
+    reaching = {"remote": Remote(session)}
     asking = {"reader": make_reader(session), "activity": server.sampan_activity}
     server.web_app.settings.setdefault("page_config_data", {})["sampanWorkUrl"] = work_url()
     server.web_app.add_handlers(
@@ -37,10 +39,10 @@ def load(server: Any) -> None:
             (url_path_join(base, FIRST_URL), FirstHandler),
             (url_path_join(base, "sampan/status"), StatusHandler, asking),
             (url_path_join(base, "sampan/keep"), KeepHandler, asking),
-            (url_path_join(base, r"sampan/([\w.-]+)/(.*)"), DashboardHandler, {"session": session}),
-            (url_path_join(base, f"dask/clusters/{CLUSTER_ID}"), ClusterHandler, {"session": session}),
-            (url_path_join(base, "dask/clusters/?"), ClusterHandler, {"session": session}),
-            (url_path_join(base, f"dask/dashboard/{CLUSTER_ID}(.*)"), SidebarDashboardHandler, {"session": session}),
+            (url_path_join(base, r"sampan/([\w.-]+)/(.*)"), DashboardHandler, reaching),
+            (url_path_join(base, f"dask/clusters/{CLUSTER_ID}"), ClusterHandler, reaching),
+            (url_path_join(base, "dask/clusters/?"), ClusterHandler, reaching),
+            (url_path_join(base, f"dask/dashboard/{CLUSTER_ID}(.*)"), SidebarDashboardHandler, reaching),
         ],
     )
     server.sampan_activity.start()

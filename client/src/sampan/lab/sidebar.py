@@ -9,58 +9,63 @@ from typing import Any
 from jupyter_server.base.handlers import APIHandler
 from tornado.web import HTTPError, authenticated
 
-from sampan._api import Session
 from sampan.errors import SampanError
 from sampan.lab import clusters
+from sampan.lab.remote import Remote
 
 
 class ClusterHandler(APIHandler):
     """`<base>dask/clusters[/<id>]`: GET lists, PUT starts, PATCH scales or adapts, DELETE stops."""
 
-    def initialize(self, session: Session) -> None:
-        self.session = session
+    def initialize(self, remote: Remote) -> None:
+        self.remote = remote
 
     @property
     def prefix(self) -> str:
         return str(self.settings["base_url"])
 
-    def model(self, cluster_id: str) -> clusters.Model:
+    async def model(self, cluster_id: str) -> clusters.Model:
         """The cluster of that id, or 404."""
-        model = clusters.get_model(self.session, cluster_id, self.prefix)
+        model = await clusters.get_model(self.remote, cluster_id, self.prefix)
         if model is None:
             raise HTTPError(404, "This cluster has ended, or was never one of this notebook session")
         return model
 
-    def name_of(self, cluster_id: str) -> str:
-        name = clusters.cluster_name(self.session, cluster_id)
+    async def name_of(self, cluster_id: str) -> str:
+        name = await clusters.cluster_name(self.remote, cluster_id)
         if name is None:
             raise HTTPError(404, "This cluster has ended, or was never one of this notebook session")
         return name
 
     @authenticated
     async def get(self, cluster_id: str = "") -> None:
-        found: Any = self.model(cluster_id) if cluster_id else clusters.list_models(self.session, self.prefix)
+        found: Any
+        if cluster_id:
+            found = await self.model(cluster_id)
+        else:
+            found = await clusters.list_models(self.remote, self.prefix)
         self.finish(json.dumps(found))
 
     @authenticated
     async def put(self, cluster_id: str = "") -> None:  # noqa: ARG002  the sidebar never names a new one
         try:
-            name = await asyncio.to_thread(clusters.start, self.session)
+            name = await asyncio.to_thread(clusters.start, self.remote.session)
         except SampanError as error:
             raise HTTPError(409, str(error)) from error
-        self.finish(json.dumps(self.model(clusters.cluster_id(name))))
+        self.remote.forget()
+        self.finish(json.dumps(await self.model(clusters.cluster_id(name))))
 
     @authenticated
     async def patch(self, cluster_id: str) -> None:
-        name = self.name_of(cluster_id)
+        name = await self.name_of(cluster_id)
         wanted = read_wish(self.request.body)
         request = "sampan_adapt" if "maximum" in wanted else "sampan_scale"
-        await clusters.tell(self.session, name, request, **wanted)
-        self.finish(json.dumps(self.model(cluster_id)))
+        await clusters.tell(self.remote, name, request, **wanted)
+        self.finish(json.dumps(await self.model(cluster_id)))
 
     @authenticated
     async def delete(self, cluster_id: str) -> None:
-        await clusters.tell(self.session, self.name_of(cluster_id), "sampan_shutdown")
+        await clusters.tell(self.remote, await self.name_of(cluster_id), "sampan_shutdown")
         self.set_status(204)
         self.finish()
 
