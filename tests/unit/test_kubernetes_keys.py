@@ -1,4 +1,4 @@
-"""The keys of an installation in a cluster: made once, whole, added to and never changed; and what each place gets."""
+"""The keys of an installation in a cluster: made once, whole, added to and never changed; and what each side gets."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def site_in(folder: Path) -> Site:
     return Site(settings.model_copy(update={"state_dir": folder / "state"}), None)
 
 
-def test_the_hubs_place_gets_everything(tmp_path: Path, source: Path) -> None:
+def test_the_hubs_side_gets_everything(tmp_path: Path, source: Path) -> None:
     site = site_in(tmp_path)
     fill_hub(site, LAYOUT, source, NOW)
     for name in ("hub", "service", "hub-entry", "service-entry"):
@@ -192,7 +192,7 @@ def test_the_hubs_place_gets_everything(tmp_path: Path, source: Path) -> None:
     assert site.paths.key("cli-token").read_bytes() == b"another\n", "what the Secret says counts"
 
 
-def test_the_proxys_place_gets_certificates_and_its_token(tmp_path: Path, source: Path) -> None:
+def test_the_proxys_side_gets_certificates_and_its_token(tmp_path: Path, source: Path) -> None:
     site = site_in(tmp_path)
     for name in ("service.key", "signing.key", "secrets.key", "hub-cookie", "cli-token", "jobs-ca.key"):
         (source / name).unlink()

@@ -1,4 +1,4 @@
-"""Proxy and hub in places of their own: what each process is told, and what JupyterHub is told of the others."""
+"""Proxy and hub apart: what each process is told, and what JupyterHub is told of the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from traitlets.config import Config
 
 from sampan_hub.cli.checks.storage import check_storage
 from sampan_hub.cli.main import main
-from sampan_hub.cli.supervise.apart import make_hub_place_commands, make_proxy_command
+from sampan_hub.cli.supervise.apart import make_hub_side_commands, make_proxy_command
 from sampan_hub.cli.supervise.commands import BY_JOB, make_environment
 from sampan_hub.cli.supervise.ports import Ports
 from sampan_hub.cli.supervise.site import Site
@@ -80,7 +80,7 @@ def test_the_proxy_is_told_where_all_are_and_whom_to_believe() -> None:
 
 
 def test_an_entry_lets_in_the_front_alone_and_leads_to_loopback() -> None:
-    hub, service, hub_entry, service_entry = make_hub_place_commands(site_of(), LAYOUT, PORTS, PROGRAM)
+    hub, service, hub_entry, service_entry = make_hub_side_commands(site_of(), LAYOUT, PORTS, PROGRAM)
     assert [hub.name, service.name] == ["hub", "service"]
     assert service_entry.argv == (
         "/opt/node",

@@ -23,7 +23,7 @@ def refused(places: dict[str, str], profile: str = "site") -> list[str]:
     return [f"{finding.key}: {finding.text}" for finding in refusals(settings)]
 
 
-def test_a_site_may_have_its_parts_in_places_of_their_own() -> None:
+def test_a_site_may_have_its_parts_apart() -> None:
     assert refused(PLACES) == []
     assert refused({**PLACES, "hub": "https://[fd00::1]:8443"}) == []
 
@@ -50,5 +50,5 @@ def test_two_cannot_share_a_port() -> None:
     assert refused({**PLACES, "service": PLACES["hub"]}) == ["layout: two of the URLs are the same"]
 
 
-def test_a_laptop_is_one_place() -> None:
+def test_a_laptop_is_in_one_piece() -> None:
     assert "layout: proxy, hub and service of a laptop are on that laptop" in refused(PLACES, "laptop")

@@ -1,5 +1,5 @@
 """Routes over TLS name who is to answer there, whose certificate the proxy then asks for (`by_job.cjs`): the job of a
-notebook on another machine, and hub and service where the proxy has a place of its own.
+notebook on another machine, and hub and service where the proxy is apart.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The key `layout`: proxy on the one side, hub and service on the other, each in a place of its own."""
+"""The key `layout`: proxy on the one side, hub and service on the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ URLS = ("proxy_api", "hub", "service")
 
 
 class Layout(Section):
-    """Where the two places find each other, over TLS on which both sides show who they are. Each listens on the port of
+    """Where the two sides find each other, over TLS on which both sides show who they are. Each listens on the port of
     its URL: on every address, or on the one that the URL names."""
 
     proxy_api: str
@@ -30,7 +30,7 @@ class Layout(Section):
 
 
 def layout_refusals(settings: Settings) -> Iterator[Finding]:
-    """What is wrong with the places, and with an entry that could not be one of them."""
+    """What is wrong with the sides, and with an entry that could not be one of them."""
     layout, source = settings.layout, settings.source
     if layout is None:
         return

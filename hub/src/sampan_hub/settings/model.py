@@ -196,7 +196,7 @@ class Settings(Section):
     listen: str | None = None
     """`address:port` to bind when that differs from `url` (behind a proxy, in a container)."""
     layout: Layout | None = None
-    """For proxy and hub in places of their own: in a Kubernetes cluster the chart sets it. Default: proxy, hub and
+    """For a proxy and a hub apart: in a Kubernetes cluster the chart sets it. Default: proxy, hub and
     service are on one machine and talk over loopback."""
     state_dir: Path = Path(".sampan")
     """The folder of everything Sampan remembers: databases, keys, logs. Only its owner may enter it."""

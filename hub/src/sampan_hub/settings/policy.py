@@ -28,7 +28,7 @@ def refusals(settings: Settings) -> list[Finding]:
 
 
 def front_refusals(settings: Settings) -> list[Finding]:
-    """What keeps the proxy in a place of its own from starting; the rest is judged where hub and service are."""
+    """What keeps a proxy that is apart from starting; the rest is judged where hub and service are."""
     return [finding for subject in (_address, layout_refusals) for finding in subject(settings)]
 
 

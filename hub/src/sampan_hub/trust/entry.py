@@ -43,7 +43,7 @@ def entry_names(settings: Settings) -> frozenset[str]:
 def ensure_entry(settings: Settings, paths: StatePaths, now: datetime) -> bool:
     """With `tls: own`, a certificate for the names of today that lasts; whether it was made, or made anew.
 
-    With a `layout` it is not made here but for the proxy's place (`sampan kubernetes state`). Raises KeyFileError.
+    With a `layout` it is not made here but for the proxy's side (`sampan kubernetes state`). Raises KeyFileError.
     """
     if settings.tls != "own" or settings.layout is not None:
         return False

@@ -1,4 +1,4 @@
-"""The proxy, where it is in a place of its own: asked as the hub asks it."""
+"""The proxy, where it is apart: asked as the hub asks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each of the two places is given of the installation's keys, and the certificates made for it."""
+"""What each of the two sides is given of the installation's keys, and the certificates made for it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from sampan_hub.trust.keyring import OWN_AUTHORITIES, entry_authority
 
 
 def fill_hub(site: Site, layout: Layout, source: Path, now: datetime) -> None:
-    """The hub's place knows every key and authority. Raises KeyFileError, CannotStart, OSError."""
+    """The hub's side knows every key and authority. Raises KeyFileError, CannotStart, OSError."""
     paths = site.paths
-    _ensure_place(site)
+    _ensure_side(site)
     _copy(source, paths.keys, KEY_FILES)
     stems = [kind.stem for kind in (entry_authority(""), *OWN_AUTHORITIES)]
     _copy(source, paths.tls, [f"{stem}.{ending}" for stem in stems for ending in ("key", "crt")])
@@ -41,12 +41,12 @@ def fill_hub(site: Site, layout: Layout, source: Path, now: datetime) -> None:
 
 
 def fill_proxy(site: Site, layout: Layout, source: Path, now: datetime) -> None:
-    """The proxy's place has its token and its certificates; no authority's key comes to lie there.
+    """The proxy's side has its token and its certificates; no authority's key comes to lie there.
 
     Raises KeyFileError, CannotStart, OSError.
     """
     paths = site.paths
-    _ensure_place(site)
+    _ensure_side(site)
     _copy(source, paths.keys, ["proxy-token"])
     _copy(source, paths.tls, [f"{CLIENTS.stem}.crt"])
     upstream = b"".join(_ended(_read(source / f"{kind.stem}.crt")) for kind in (JOBS, INTERNAL))
@@ -57,7 +57,7 @@ def fill_proxy(site: Site, layout: Layout, source: Path, now: datetime) -> None:
         ensure_entry_certificate(site.settings, paths, _authority(source, entry_authority("")), now)
 
 
-def _ensure_place(site: Site) -> None:
+def _ensure_side(site: Site) -> None:
     paths: StatePaths = site.paths
     ensure_folders(site)
     for folder in (paths.keys, paths.tls):

@@ -1,4 +1,4 @@
-"""`sampan kubernetes state`: what init containers run before a place's processes."""
+"""`sampan kubernetes state`: what init containers run before a side's processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLL_S = 1.0
 
 
 @click.command()
-@click.argument("place", type=click.Choice(("hub", "proxy")))
+@click.argument("side", type=click.Choice(("hub", "proxy")))
 @click.option(
     "--from",
     "source",
@@ -37,22 +37,22 @@ POLL_S = 1.0
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="How long the hub's place waits for its databases.",
+    help="How long the hub's side waits for its databases.",
 )
 @click.pass_obj
-def state(config: Path | None, place: str, source: Path, wait_s: float) -> None:
-    """Fill the state folder of one place from the installation's keys, and make the certificates it shows.
+def state(config: Path | None, side: str, source: Path, wait_s: float) -> None:
+    """Fill the state folder of one side from the installation's keys, and make the certificates it shows.
 
-    The hub's place then waits until its databases answer.
+    The hub's side then waits until its databases answer.
     """
     try:
-        site = load_site(config, effective_settings if place == "hub" else front_settings)
+        site = load_site(config, effective_settings if side == "hub" else front_settings)
         layout = site.settings.layout
         if layout is None:
-            raise CannotStart("The settings have no `layout`: nothing here is in a place of its own.")
+            raise CannotStart("The settings have no `layout`: nothing here is apart.")
         with explained(site.paths.root):
-            (fill_hub if place == "hub" else fill_proxy)(site, layout, source, datetime.now(UTC))
-        if place == "hub":
+            (fill_hub if side == "hub" else fill_proxy)(site, layout, source, datetime.now(UTC))
+        if side == "hub":
             wait_for_databases(site, wait_s)
     except (SettingsError, CannotStart) as error:
         raise console.Failure(str(error)) from error

@@ -1,4 +1,4 @@
-"""What runs where proxy and hub are in places of their own (`layout`): their names, and what each is told."""
+"""What runs where proxy and hub are apart (`layout`): their names, and what each is told."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ENTRIES = {"hub-entry": HUB, "service-entry": SERVICE}
 """What only ends TLS for the hub and the service, who listen on loopback beside it: name -> for whom."""
 FRONT = ("proxy", *ENTRIES)
 """Those who need no more of the settings than where to listen: theirs may be a file of these keys alone."""
-HUB_PLACE = (HUB, SERVICE, *ENTRIES)
-"""What runs together in the hub's place. The proxy has one of its own."""
+HUB_SIDE = (HUB, SERVICE, *ENTRIES)
+"""What runs together on the hub's side. On the other there is the proxy alone."""
 KEEP_ALIVE_MS = 3_600_000
 """Of idle connections to an entry: the proxy keeps its own to it, and whoever closes first must be who sends next."""
 
 
 def make_proxy_command(site: Site, layout: Layout, ports: Ports, program: Program, token: str) -> Command:
-    """The proxy in its place: people and jobs on one port, the hub with its certificate on another."""
+    """The proxy on its side: people and jobs on one port, the hub with its certificate on another."""
     api = answering_files(site.paths.tls, PROXY_API)
     options = [
         f"--ip={site.endpoint.host}",
@@ -53,7 +53,7 @@ def make_proxy_command(site: Site, layout: Layout, ports: Ports, program: Progra
     return Command("proxy", argv, secret_env={"CONFIGPROXY_AUTH_TOKEN": token})
 
 
-def make_hub_place_commands(site: Site, layout: Layout, ports: Ports, program: Program) -> list[Command]:
+def make_hub_side_commands(site: Site, layout: Layout, ports: Ports, program: Program) -> list[Command]:
     """Hub and service as everywhere, and before each the entry that people with the front's certificate get in by."""
     behind = {HUB: ports.hub, SERVICE: ports.service}
     entries = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan_hub.cli.supervise.apart import HUB_PLACE, make_hub_place_commands, make_proxy_command, port_of
+from sampan_hub.cli.supervise.apart import HUB_SIDE, make_hub_side_commands, make_proxy_command, port_of
 from sampan_hub.cli.supervise.commands import Command, make_commands
 from sampan_hub.cli.supervise.ports import Ports, is_free, read_ports, settle_ports
 from sampan_hub.cli.supervise.prepare import CannotStart, find_proxy
@@ -15,8 +15,8 @@ NAMES = ("proxy", "hub", "service")
 
 
 def names_here(site: Site) -> tuple[str, ...]:
-    """What is to run where this command line is; of places apart, the hub's is the one with a command line."""
-    return NAMES if site.settings.layout is None else HUB_PLACE
+    """What is to run where this command line is; apart, the hub's side is the one with a command line."""
+    return NAMES if site.settings.layout is None else HUB_SIDE
 
 
 def arrange(site: Site) -> tuple[Ports, dict[str, Command]]:
@@ -35,7 +35,7 @@ def arrange(site: Site) -> tuple[Ports, dict[str, Command]]:
 
 
 def arrange_apart(site: Site, layout: Layout, name: str) -> Command:
-    """What runs under this name where proxy and hub are in places of their own; raises CannotStart.
+    """What runs under this name where proxy and hub are apart; raises CannotStart.
 
     Called inside `prepare.prepared` with `filled.ensure_filled`.
     """
@@ -44,9 +44,9 @@ def arrange_apart(site: Site, layout: Layout, name: str) -> Command:
     if name == "proxy":
         token = read_key(site.paths.key("proxy-token")).decode()
         return make_proxy_command(site, layout, Ports(public, api, hub=0, service=0), program, token)
-    running = {each for each in HUB_PLACE if is_running(site.paths.run, each)}
+    running = {each for each in HUB_SIDE if is_running(site.paths.run, each)}
     settled = settle_ports(site.ports_file, public, running)
-    commands = make_hub_place_commands(site, layout, settled, program)
+    commands = make_hub_side_commands(site, layout, settled, program)
     return next(command for command in commands if command.name == name)
 
 

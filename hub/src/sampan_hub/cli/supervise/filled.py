@@ -1,4 +1,4 @@
-"""A state folder in one of two places: `sampan kubernetes state` has filled it with what this place may know."""
+"""The state folder of one of two sides: `sampan kubernetes state` has filled it with what this side may know."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def ensure_filled(site: Site, name: str) -> None:
         ensure_folders(site)
         for path in _needed(site, name):
             if not path.exists():
-                place = "proxy" if name == "proxy" else "hub"
-                raise CannotStart(f"{path} is missing: run `sampan kubernetes state {place} --from FOLDER` first.")
+                side = "proxy" if name == "proxy" else "hub"
+                raise CannotStart(f"{path} is missing: run `sampan kubernetes state {side} --from FOLDER` first.")
         if name == "hub":
             ensure_hub_database(site)
 
