@@ -6,11 +6,11 @@ cannot answer; it never answers "gone" for "I could not look".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sampan_hub.jobs.model import Exit, Kind, Reason, Resources, RunIdentity
 
@@ -213,3 +213,19 @@ class Backend(Protocol):
 
     async def forget(self, job_ids: Sequence[str]) -> None:
         """Remove what is kept for ended jobs (records, output). Called after the retention time."""
+
+
+@runtime_checkable
+class Announcing(Protocol):
+    """A backend that is told of changes, so that it need not be looked at often to be looked at in time."""
+
+    def announce(self, changed: Callable[[], None]) -> None:
+        """Call `changed`, on the event loop, whenever `observe` may show something new. What was said last counts."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A backend that holds connections or tasks of its own."""
+
+    async def aclose(self) -> None:
+        """Let go of them; jobs go on."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
-from sampan_hub.backends.base import Backend, Capacity, Expected, Listing
+from sampan_hub.backends.base import Announcing, Backend, Capacity, Expected, Listing
 from sampan_hub.jobs.plan import BackendView, CancelSent
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,8 @@ class Watch:
         """Look until cancelled."""
         gap_s = self.backend.pace.gap_s
         await self._is_primed.wait()
+        if isinstance(self.backend, Announcing):
+            self.backend.announce(self.look_now)
         while True:
             self._is_asked = False
             await self.look()

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRouter
 
+from sampan_hub.backends.base import Closing
 from sampan_hub.service.context import Context
 from sampan_hub.service.guard import Guard
 from sampan_hub.service.pages.router import add_pages
@@ -78,4 +79,7 @@ async def _background(context: Context, on_crash: Callable[[], None]) -> AsyncIt
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await context.hub_users.close()
+        for backend in context.backends.values():
+            if isinstance(backend, Closing):
+                await backend.aclose()
         await asyncio.to_thread(context.store.close)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from sampan_hub.backends.base import Backend
 from sampan_hub.backends.fake import FakeBackend
+from sampan_hub.backends.kubernetes import KubernetesBackend
+from sampan_hub.backends.kubernetes.client import KubeClient
 from sampan_hub.backends.local import LocalBackend
 from sampan_hub.backends.slurm import SlurmBackend
 from sampan_hub.backends.slurm.submitting import make_acting
@@ -26,8 +29,10 @@ from sampan_hub.service.ports import read_own_ports
 from sampan_hub.service.revisions import Revisions
 from sampan_hub.service.tokens import PodTokens, Publisher
 from sampan_hub.settings import model
+from sampan_hub.settings.access import AccessError, find_access
 from sampan_hub.settings.address import bind_endpoint, parse_url
 from sampan_hub.settings.keyfiles import create_whole, ensure_key_files, read_key
+from sampan_hub.settings.kubernetes import KubernetesBackend as KubernetesSettings
 from sampan_hub.settings.model import Settings
 from sampan_hub.settings.paths import StatePaths
 from sampan_hub.settings.slurm import SlurmBackend as SlurmSettings
@@ -63,6 +68,8 @@ def make_backends(settings: Settings, paths: StatePaths, instance: str) -> Mappi
                 backends[name] = FakeBackend(name, start_delay_s=backend.start_delay)
             case SlurmSettings():
                 backends[name] = _make_slurm(name, backend, paths, instance, settings.environments)
+            case KubernetesSettings():
+                backends[name] = _make_kubernetes(name, backend, paths, instance, settings.environments)
     return backends
 
 
@@ -176,6 +183,29 @@ def _make_slurm(
         acting=make_acting(backend),
         journal=paths.root / f"slurm-{name}.sqlite",
         environments=environments,
+        prove=open_front(paths.tls, utc_now()).proves_job,
+    )
+
+
+def _make_kubernetes(
+    name: str,
+    backend: KubernetesSettings,
+    paths: StatePaths,
+    instance: str,
+    environments: Mapping[str, model.Environment],
+) -> KubernetesBackend:
+    try:
+        access = find_access(backend.kubeconfig, os.environ)
+    except AccessError as error:
+        raise StartError(f"backends.{name}: {error}.") from error
+    return KubernetesBackend(
+        name,
+        backend,
+        instance,
+        KubeClient(access),
+        signing_key=read_key(paths.key("signing.key")),
+        journal=paths.root / f"kubernetes-{name}.sqlite",
+        images={each: environment.image for each, environment in environments.items() if environment.image},
         prove=open_front(paths.tls, utc_now()).proves_job,
     )
 

@@ -70,6 +70,9 @@ class Journal:
         """The pods whose end was not noted."""
         return [seen for job_id, seen in self._pods.items() if job_id not in self._ends]
 
+    def is_open(self, job_id: str) -> bool:
+        return job_id in self._pods and job_id not in self._ends
+
     def ends(self) -> Iterable[Observed]:
         """Every end that was noted and not forgotten."""
         return self._ends.values()

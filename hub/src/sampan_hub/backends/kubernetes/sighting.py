@@ -9,12 +9,14 @@ from typing import Any
 
 from sampan_hub.backends.base import Identity, Observed, Phase
 from sampan_hub.backends.kubernetes import states, waiting
-from sampan_hub.backends.kubernetes.identity import is_of, read_identity
-from sampan_hub.backends.kubernetes.names import parse_pod_name
+from sampan_hub.backends.kubernetes.identity import is_of, parse_identity
+from sampan_hub.backends.kubernetes.names import IDENTITY, parse_pod_name
 from sampan_hub.jobs.keys import instance_of
 from sampan_hub.jobs.model import RunIdentity
 
 Pod = Mapping[str, Any]
+
+_REMEMBERED = 20_000
 
 NOBODY = "(unknown)"
 """Whose a pod is that carries no readable identity: nobody's who has jobs here."""
@@ -57,7 +59,7 @@ class Sighting:
 
 
 class Reader:
-    """Recognises our pods. Signatures are checked once for each pod: a pod's name never changes."""
+    """Recognises our pods. Signatures are checked once for each pod, not at each look."""
 
     def __init__(self, instance: str, key: bytes) -> None:
         self._instance = instance
@@ -67,23 +69,25 @@ class Reader:
     def read(self, pods: Iterable[Pod]) -> tuple[list[Sighting], list[str]]:
         """Our jobs, and in words what has our label and cannot be read as one of them."""
         sightings, strange = [], []
-        known, self._known = self._known, {}
         for pod in pods:
             metadata = pod["metadata"]
             parsed = parse_pod_name(metadata["name"])
             if parsed is None or instance_of(parsed[1]) != self._instance:
                 strange.append(f"The pod {metadata['name']} has this installation's label and no name of a job of its.")
                 continue
-            text = (metadata.get("annotations") or {}).get("sampan.io/identity", "")
-            place = (metadata["name"], text)
-            identity, is_ours = known.get(place) or self._recognise(pod)
-            self._known[place] = (identity, is_ours)
+            identity, is_ours = self._recognise(metadata["name"], (metadata.get("annotations") or {}).get(IDENTITY, ""))
             sightings.append(Sighting(pod, parsed[1], identity, is_ours))
         return sightings, strange
 
-    def _recognise(self, pod: Pod) -> tuple[Identity | None, bool]:
-        identity = read_identity(pod["metadata"])
-        return identity, identity is not None and is_of(identity, pod["metadata"]["name"], self._key)
+    def _recognise(self, name: str, annotation: str) -> tuple[Identity | None, bool]:
+        known = self._known.get((name, annotation))
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            identity = parse_identity(annotation)
+            known = identity, identity is not None and is_of(identity, name, self._key)
+            self._known[(name, annotation)] = known
+        return known
 
 
 def observe(sighting: Sighting, events: Iterable[Mapping[str, Any]] = ()) -> Observed:

@@ -63,10 +63,14 @@ class Pods:
         """Whether a watch is open that began where the last one, or a listing, ended."""
         return self._is_following
 
-    def take_gone(self) -> list[Json]:
-        """The pods that were deleted since the last call, as they last were."""
-        gone, self._gone = self._gone, []
-        return gone
+    def gone(self) -> list[Json]:
+        """The pods that were deleted and not yet forgotten, as they last were."""
+        return list(self._gone)
+
+    def forget_gone(self, pods: list[Json]) -> None:
+        """These deletions are known for good."""
+        known = {_uid(pod) for pod in pods}
+        self._gone = [pod for pod in self._gone if _uid(pod) not in known]
 
     def start(self) -> None:
         """Follow, from now on. Idempotent; on the event loop."""

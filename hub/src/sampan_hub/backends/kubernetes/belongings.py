@@ -1,0 +1,126 @@
+"""What a person has in the namespace beside their pods: a network policy while they have any, volumes for good."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+
+from sampan_hub.backends.base import BackendError, Identity
+from sampan_hub.backends.kubernetes import names, policies
+from sampan_hub.backends.kubernetes.client import ApiRefused, Json, KubeClient
+from sampan_hub.backends.kubernetes.volumes import make_claims
+from sampan_hub.settings.kubernetes import KubernetesBackend
+
+log = logging.getLogger(__name__)
+
+CLAIM_FRESH_S = 60.0
+"""For so long a volume that was there is not asked for again."""
+LINGER_S = 10.0
+"""How long a policy stays after the last pod: the next one often comes soon."""
+
+
+class Belongings:
+    """Makes them before a person's pod, and sweeps policies after the last."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespace: str,
+        instance: str,
+        settings: KubernetesBackend,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._claims_path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+        self._policies_path = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
+        self._instance = instance
+        self._settings = settings
+        self._clock_s = clock_s
+        self._claimed_at_s: dict[str, float] = {}
+        self._policies: dict[str, str] | None = None
+        """By name, what each there was made of."""
+        self._used_at_s: dict[str, float] = {}
+        self._held: Counter[str] = Counter()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @asynccontextmanager
+    async def beside(self, identity: Identity) -> AsyncIterator[None]:
+        """Within it everything is there, and stays, that must be before this job's pod.
+
+        Raises ApiRefused, ApiUnreachable.
+        """
+        name = names.policy_name(self._instance, identity.owner)
+        self._held[name] += 1
+        try:
+            async with self._turns[name]:
+                if self._settings.network_policies:
+                    await self._ensure_policy(identity.owner)
+                for claim in make_claims(identity, self._settings.storage):
+                    await self._ensure_claim(claim)
+            yield
+        finally:
+            self._held[name] -= 1
+            self._used_at_s[name] = self._clock_s()
+
+    async def _ensure_claim(self, claim: Json) -> None:
+        name = claim["metadata"]["name"]
+        if self._clock_s() - self._claimed_at_s.get(name, -CLAIM_FRESH_S) < CLAIM_FRESH_S:
+            return
+        try:
+            await self._client.post(self._claims_path, claim)
+        except ApiRefused as error:
+            if error.reason != "AlreadyExists":
+                raise
+        self._claimed_at_s[name] = self._clock_s()
+
+    async def _ensure_policy(self, owner: str) -> None:
+        policy = policies.make_policy(self._instance, owner, self._settings)
+        name, content = policy["metadata"]["name"], policy["metadata"]["annotations"][policies.CONTENT]
+        there = await self._known_policies()
+        if there.get(name) == content:
+            return
+        try:
+            await self._client.post(self._policies_path, policy)
+        except ApiRefused as error:
+            if error.reason != "AlreadyExists":
+                raise
+            await self._client.put(f"{self._policies_path}/{name}", policy)
+        there[name] = content
+
+    async def _known_policies(self) -> dict[str, str]:
+        if self._policies is None:
+            selector = f"{names.INSTANCE}={self._instance},{names.MANAGED}=true"
+            listed = await self._client.get(self._policies_path, labelSelector=selector)
+            self._policies = {
+                item["metadata"]["name"]: (item["metadata"].get("annotations") or {}).get(policies.CONTENT, "")
+                for item in listed.get("items") or ()
+            }
+        return self._policies
+
+    async def sweep(self, owners: Collection[str]) -> None:
+        """Delete the policies of everybody but these. An API server that is away is no error: the next look sweeps."""
+        try:
+            kept = {names.policy_name(self._instance, owner) for owner in owners}
+            for name in [name for name in await self._known_policies() if name not in kept]:
+                async with self._turns[name]:
+                    await self._sweep_one(name)
+        except BackendError as error:
+            log.info("policies are swept later: %s", error)
+
+    async def _sweep_one(self, name: str) -> None:
+        used_at_s = self._used_at_s.setdefault(name, self._clock_s())
+        if self._held[name] or self._clock_s() - used_at_s < LINGER_S:
+            return
+        try:
+            await self._client.delete(f"{self._policies_path}/{name}")
+        except ApiRefused as error:
+            if error.status != 404:
+                raise
+        (await self._known_policies()).pop(name, None)
+        self._used_at_s.pop(name, None)
+        self._held.pop(name, None)
