@@ -43,8 +43,8 @@ def hub_of(sides: Sides) -> Hub:
 
 
 async def ready_notebook(hub: Hub) -> dict[str, Any]:
+    await hub.call("POST", f"/users/{hub.name}")
     if not await hub.server():
-        await hub.call("POST", f"/users/{hub.name}")
         await hub.start()
     await until(hub.is_ready, "the server is ready", 60)
     (job,) = await hub.jobs()
