@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -12,11 +14,12 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from sampan_hub.jobs.drafts import StoreError
 from sampan_hub.jobs.store import Store
 from sampan_hub.jobs.store.engine import make_engine
-from sampan_hub.jobs.store.migrate import migrate
+from sampan_hub.jobs.store.migrate import VERSIONS, migrate, read_revisions
 from sampan_hub.jobs.store.tables import metadata
 from tests.unit.stores import any_url, make_draft, open_store, postgres, sqlite_url, submit_one
 
@@ -30,6 +33,21 @@ def test_the_migrations_make_exactly_the_tables_of_the_model(any_url: str) -> No
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_names_of_files_tell_the_order_of_the_migrations() -> None:
+    scripts = ScriptDirectory(str(VERSIONS.parent)).walk_revisions()
+    assert read_revisions() == [script.revision for script in scripts][::-1]
+
+
+def test_a_schema_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
+    """Half of the time after a kill goes by while the service is imported."""
+    url = f"sqlite:///{tmp_path}/sampan.sqlite"
+    migrate(url)
+    check = "import sys; from sampan_hub.jobs.store.migrate import migrate; migrate(sys.argv[1]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check, url], capture_output=True, text=True, check=True)
+    assert "sqlalchemy" in done.stdout.split()
+    assert "alembic" not in done.stdout.split()
 
 
 def test_many_processes_may_migrate_at_once(any_url: str) -> None:

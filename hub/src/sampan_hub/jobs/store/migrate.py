@@ -10,23 +10,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from sampan_hub.jobs.drafts import StoreError
 from sampan_hub.jobs.store.engine import make_engine
 
 MIGRATION_LOCK = 0x5A3BAA
-
-
-def make_config(connection: sa.Connection | None = None) -> Config:
-    """Alembic's configuration; it has no file."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
+VERSIONS = Path(__file__).parent / "migrations" / "versions"
 
 
 def migrate(url: str) -> None:
@@ -43,21 +32,44 @@ def migrate(url: str) -> None:
 
 def _pending(connection: sa.Connection) -> tuple[str | None, bool]:
     """The recorded revision and whether an upgrade is due; a newer schema than this program knows is refused."""
-    current = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(make_config())
-    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+    current = _read_revision(connection)
+    known = read_revisions()
+    if current is not None and current not in known:
         raise StoreError(
             f"The database was written by a newer Sampan (schema {current}). Install that version, or restore the "
             "copy that its upgrade made."
         )
-    return current, current != scripts.get_current_head()
+    return current, current != known[-1]
+
+
+def read_revisions() -> list[str]:
+    """Every revision, oldest first: the file of each begins with it."""
+    return sorted(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*.py"))
+
+
+def _read_revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    """Alembic takes a tenth of the service's whole start to import, and is needed after an upgrade only."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(VERSIONS.parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _migrate_server(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         if _pending(connection)[1]:
-            command.upgrade(make_config(connection), "head")
+            _upgrade(connection)
 
 
 def _migrate_sqlite(engine: sa.Engine) -> None:
@@ -76,7 +88,7 @@ def _migrate_sqlite(engine: sa.Engine) -> None:
         # (The pragma does nothing inside a transaction, so it goes to the driver.)
         _driver(connection).execute("PRAGMA foreign_keys = OFF")
         with connection.begin():
-            command.upgrade(make_config(connection), "head")
+            _upgrade(connection)
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             if broken:
                 raise StoreError(f"The upgrade of {path} left {len(broken)} broken references; nothing was changed.")
