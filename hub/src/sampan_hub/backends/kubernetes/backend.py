@@ -141,7 +141,8 @@ class KubernetesBackend:
 
     async def read_log(self, job_id: str, lines: int) -> LogTail:
         """The end of the job's output: from its node while the pod is there, then from the journal."""
-        return await self._outputs.tail(job_id, self._ours(job_id), lines)
+        sighting = self._ours(job_id) if self._journal.seen(job_id) is not None else None
+        return await self._outputs.tail(job_id, sighting, lines)
 
     async def capacity(self) -> Capacity:
         """What the nodes have, where Sampan may list those, and what of it our own jobs leave."""
@@ -165,7 +166,10 @@ class KubernetesBackend:
 
     async def forget(self, job_ids: Sequence[str]) -> None:
         """Drop what the journal keeps of ended jobs. A job that may still run is kept, and named in the error."""
-        await self._journal.drop(job_id for job_id in job_ids if self._journal.has_ended(job_id))
+        sightings = self._sightings()
+        ended = [job_id for job_id in job_ids if self._journal.has_ended(job_id)]
+        self._ending.forget([sightings[job_id] for job_id in ended if job_id in sightings])
+        await self._journal.drop(ended)
         kept = [job_id for job_id in job_ids if self._journal.is_open(job_id)]
         if kept:
             raise BackendError(f"{self.name}: not known to have ended, so kept: {', '.join(kept[:5])}")

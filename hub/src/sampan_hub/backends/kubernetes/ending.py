@@ -53,6 +53,8 @@ class Ending:
         self._clock_s = clock_s
         self._stopped: set[str] = set()
         """Uids of pods whose end was asked for here."""
+        self._forgotten: set[str] = set()
+        """Uids of pods that are still going, of jobs that nobody wants to know of any more."""
         self._going: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -80,19 +82,25 @@ class Ending:
             if error.status not in (404, 409):
                 raise
 
+    def forget(self, sightings: Sequence[Sighting]) -> None:
+        """Take no more note of these, whose jobs have ended and whose pods are about to go."""
+        self._forgotten.update(sighting.uid for sighting in sightings)
+
     async def note(self, sightings: Sequence[Sighting], reader: Reader) -> list[str]:
         """Note what is there and what ended since; in words, what an administrator should look at."""
         now = datetime.now(UTC)
-        ours = [sighting for sighting in sightings if sighting.is_ours]
+        ours = [sighting for sighting in sightings if sighting.is_ours and sighting.uid not in self._forgotten]
         await self._journal.note_seen(Seen(each.job_id, each.uid, each.owner) for each in ours)
         over = [sighting for sighting in ours if not sighting.is_living]
         ends = [observe_end(sighting, now, was_deleted=False) for sighting in over]
         gone = self._pods.gone()
-        known, _ = reader.read(gone)
-        ends += [observe_end(each, now, was_deleted=each.uid not in self._stopped) for each in known if each.is_ours]
+        left = [each for each in reader.read(gone)[0] if each.is_ours and each.uid not in self._forgotten]
+        ends += [observe_end(each, now, was_deleted=each.uid not in self._stopped) for each in left]
         await self._journal.note_ends(ends)
         self._pods.forget_gone(gone)
-        self._stopped -= {each.uid for each in known}
+        shown = {sighting.uid for sighting in sightings}
+        self._stopped &= shown
+        self._forgotten &= shown
         for sighting in over:
             self._let_go(sighting)
         return await self._note_vanished({each.job_id for each in sightings}, now)

@@ -30,7 +30,7 @@ NOT_PUBLIC = (
     "224.0.0.0/3",
 )
 """Private, shared, link-local (where clouds answer with credentials), loopback, multicast and reserved networks."""
-NOT_PUBLIC_6 = ("::/127", "fc00::/7", "fe80::/10", "ff00::/8", "64:ff9b::/96", "::ffff:0:0/96")
+NOT_PUBLIC_6 = ("::/127", "fc00::/7", "fe80::/10", "ff00::/8", "64:ff9b::/96")
 
 
 def make_policy(instance: str, owner: str, settings: KubernetesBackend) -> Json:

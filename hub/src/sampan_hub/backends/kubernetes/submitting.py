@@ -23,7 +23,7 @@ from sampan_hub.settings.kubernetes import KubernetesBackend
 
 log = logging.getLogger(__name__)
 
-BEGIN_CALLS_S = 30.0
+BEGIN_CALLS_S = 20.0
 """For so long a submit begins calls; each may then take its own time."""
 SUBMIT_TIMEOUT_S = BEGIN_CALLS_S + CALL_LIMIT_S
 AT_ONCE = 16

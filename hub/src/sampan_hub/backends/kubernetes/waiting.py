@@ -39,7 +39,8 @@ SHORTAGES = (
     (re.compile(r"(\d+) node\(s\) didn't find available persistent volumes"), "{} without a volume for your home"),
 )
 """What the scheduler says of nodes."""
-VOLUME_WORDS = ("persistentvolumeclaim", "PersistentVolumeClaim")
+UNBOUND = "unbound immediate PersistentVolumeClaims"
+_MISSING = re.compile(r'persistentvolumeclaim "([a-z0-9.-]+)" not found')
 _NODES = re.compile(r"(\d+)/(\d+) nodes are available")
 
 EVENTS = {
@@ -88,8 +89,13 @@ def _explain_scheduling(scheduled: Mapping[str, Any], events: Iterable[Mapping[s
     message = _one_line(scheduled.get("message"))
     if scheduled.get("reason") == "SchedulingGated":
         return Reason("held", "It is held back until something in the cluster lets it go.")
+    if UNBOUND in message:
+        return Reason("volume", "A volume for its files is being made.")
+    missing = _MISSING.search(message)
+    if missing is not None:
+        return Reason("volume", f"The volume {missing[1]} is not there: it was deleted since. Start it again.")
     nodes = _NODES.search(message)
-    if nodes is None or any(word in message for word in VOLUME_WORDS):
+    if nodes is None:
         return Reason("no-node", f"No node can take it: {message}")
     told = [words.format(found[1]) for pattern, words in SHORTAGES if (found := pattern.search(message))]
     among = f"No node has room for it now ({', '.join(told)}; {nodes[2]} in all)."
