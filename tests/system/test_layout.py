@@ -194,6 +194,21 @@ def test_a_service_that_is_away_is_told_by_the_hubs_page(sides: Sides) -> None:
         sides.start("service", "service-entry")
 
 
+def test_the_check_knows_of_both_sides(sides: Sides) -> None:
+    done = sides.run("hub", "check", "--wait", "60")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "no findings"), done.stdout
+    sides.kill("proxy", "service-entry")
+    try:
+        said = sides.run("hub", "check").stdout
+        host, port = sides.api
+        assert f"the proxy does not answer at https://{host}:{port}: " in said
+        assert "see `kubectl logs deploy/proxy -c proxy`" in said
+        assert "the service-entry does not run\n   Remedy: its container is started again by itself" in said
+        assert "2 findings" in said
+    finally:
+        sides.start("proxy", "service-entry")
+
+
 def test_one_of_a_kind_runs_on_a_side(sides: Sides) -> None:
     again = sides.run("hub", "run", "hub")
     assert again.returncode == 1
@@ -201,15 +216,3 @@ def test_one_of_a_kind_runs_on_a_side(sides: Sides) -> None:
     up = sides.run("hub", "up")
     assert up.returncode == 1
     assert "`sampan run" in up.stderr
-
-
-def test_what_is_not_filled_is_not_made_up(tmp_path: Path) -> None:
-    sides = Sides(tmp_path / "sides")
-    for side, name in (("proxy", "proxy"), ("hub", "hub"), ("hub", "service"), ("hub", "service-entry")):
-        done = sides.run(side, "run", name)
-        assert done.returncode == 1
-        assert f"is missing: run `sampan kubernetes state {side} --from FOLDER` first" in done.stderr
-    (sides.keys / "proxy" / "internal-ca.key").unlink()
-    done = sides.run("proxy", "kubernetes", "state", "proxy", "--from", str(sides.keys / "proxy"))
-    assert done.returncode == 1
-    assert "internal-ca.key cannot be read: No such file" in done.stderr

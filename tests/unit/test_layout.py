@@ -184,13 +184,28 @@ def test_who_only_listens_reads_no_more_than_where(tmp_path: Path) -> None:
         front_settings(file)
 
 
-@pytest.mark.parametrize("words", [("up",), ("systemd",), ("run", "hub")])
+@pytest.mark.parametrize("words", [("up",), ("systemd",)])
 def test_what_has_no_place_in_a_cluster_says_so(tmp_path: Path, words: tuple[str, ...]) -> None:
     file = tmp_path / "sampan.yaml"
     file.write_text(FRONT.replace("/state", str(tmp_path / "state")) + "login: links\nisolation: none\n")
     done = CliRunner().invoke(main, ["--config", str(file), *words])
     assert done.exit_code == 1
-    assert "sampan run NAME" in done.stderr or "sampan kubernetes state hub --from" in done.stderr
+    assert "sampan run NAME" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("side", "name"), [("proxy", "proxy"), ("hub", "hub"), ("hub", "service"), ("hub", "service-entry")]
+)
+def test_what_is_not_filled_is_not_made_up(tmp_path: Path, side: str, name: str) -> None:
+    file = tmp_path / "sampan.yaml"
+    file.write_text(FRONT.replace("/state", str(tmp_path / "state")) + "login: links\nisolation: none\n")
+    done = CliRunner().invoke(main, ["--config", str(file), "run", name])
+    assert done.exit_code == 1
+    assert f"is missing: run `sampan kubernetes state {side} --from FOLDER` first" in done.stderr
+    assert not (tmp_path / "state" / "keys").exists()
+    done = CliRunner().invoke(main, ["--config", str(file), "kubernetes", "state", side, "--from", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "cannot be read: No such file or directory; `sampan kubernetes keys` makes" in done.stderr
 
 
 def test_an_entry_has_no_use_without_a_layout(tmp_path: Path) -> None:
