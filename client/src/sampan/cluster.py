@@ -197,18 +197,25 @@ class Cluster(DaskCluster):
         """Hear what happened to workers; say once when the host is gone."""
         if self.status != Status.running:
             return
-        if not self._host.is_gone():
-            try:
-                async with asyncio.timeout(LISTEN_TIMEOUT_S):
-                    self._tell(await self.scheduler_comm.sampan_info())
-            except (OSError, TimeoutError):
-                pass  # it is ending just now, or cannot be reached
-            else:
-                return
+        if self._is_cut_off() and await self._has_ended():
+            return
+        try:
+            async with asyncio.timeout(LISTEN_TIMEOUT_S):
+                self._tell(await self.scheduler_comm.sampan_info())
+        except (OSError, TimeoutError):  # it is ending just now, or cannot be reached
+            await self._has_ended()
+
+    def _is_cut_off(self) -> bool:
+        """Whether something speaks for the host's end: its process, or the connection that it keeps open."""
+        comm = self._watch_worker_status_comm
+        return self._host.is_gone() or comm is None or comm.closed()
+
+    async def _has_ended(self) -> bool:
         why = await asyncio.to_thread(self._host.why_ended)
         if why is not None and self.status == Status.running:
             self.periodic_callbacks["sampan-notes"].stop()
             warnings.warn(f"{self.name}: the cluster has ended ({why.rstrip('.')})", WorkerWarning, stacklevel=2)
+        return why is not None
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         """As Dask's, for which the end of a worker it never saw begin (let go while it registered) is an error."""
@@ -297,7 +304,7 @@ class Cluster(DaskCluster):
         """End the cluster: its workers, its scheduler, its host; returns when the host is gone."""
         if self.status in (Status.closing, Status.closed):
             return
-        if self.status == Status.running and not self._host.is_gone():
+        if self.status == Status.running and not self._is_cut_off():
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(LISTEN_TIMEOUT_S):
                     await self.scheduler_comm.sampan_shutdown()

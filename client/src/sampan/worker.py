@@ -155,7 +155,7 @@ def make_worker(claim: _job.Claim, scheduler: str) -> Any:
         security=make_security(keys),
         host=listen_host(claim, scheduler),
         port=list(ports_in(claim.ports)) if claim.ports else 0,
-        local_directory=str(job_dir / "scratch"),
+        local_directory=os.environ.get("SAMPAN_SCRATCH") or str(job_dir / "scratch"),
         dashboard=False,
         death_timeout=START_TIMEOUT_S,
     )

@@ -238,21 +238,25 @@ class Host:
     # Life.
 
     async def begin(self) -> None:
-        """Listen, tell the service where, take the early workers, then tell the kernel."""
+        """Listen, take the early workers, tell the service where, then tell the kernel.
+
+        In this order: who hears of the address may wish anew, and must not be overtaken by the first wish.
+        """
         await self.cluster._start()
         for name in ("sampan_scale", "sampan_adapt", "sampan_info", "sampan_describe", "sampan_shutdown"):
             self.scheduler.handlers[name] = getattr(self, name)
         if self.made.job is not None:
-            self.pages = self.scheduler.serve_pages(self.made.address, make_server_context(self.made.keys), self.info)
-        await self.jobs.call_patiently("PUT", f"/clusters/{self.made.cluster_id}", self.whereabouts())
-        if self.made.job is not None:
-            await asyncio.to_thread(report, self.made.job)
+            context = make_server_context(self.made.keys)
+            self.pages = self.scheduler.serve_pages(self.made.address, context, self.info)
         if self.options.adapt is not None:
             await self.sampan_adapt(*self.options.adapt)
         else:
             await self.cluster.scale_to(
                 Counter({size or DEFAULT_SIZE: count for size, count in self.options.workers.items()})
             )
+        await self.jobs.call_patiently("PUT", f"/clusters/{self.made.cluster_id}", self.whereabouts())
+        if self.made.job is not None:
+            await asyncio.to_thread(report, self.made.job)
         self.write_state()
         write_json(self.folder / "host.json", self.describe())
 
