@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+HANDED_ON = ("Accept", "Authorization", "Content-Type")
 PASSED_ON = ("Content-Type", "Retry-After", "Audit-Id")
 EXPIRED = {"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "code": 410, "reason": "Expired"}}
 
@@ -58,19 +59,22 @@ class ApiServer:
         self._watches: set[asyncio.Task[Any]] = set()
         self._well_again = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
+        self._runner: web.AppRunner | None = None
 
     async def listen(self, context: ssl.SSLContext) -> None:
         connector = aiohttp.TCPConnector(ssl=self._ca, limit=0)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         app = web.Application(client_max_size=1 << 24)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
-        self.url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+        self.url = f"https://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
         if self._session is not None:
             await self._session.close()
 
@@ -109,7 +113,7 @@ class ApiServer:
 
     async def _ask(self, request: web.Request, ambush: Ambush | None, *, is_watch: bool) -> web.StreamResponse:
         assert self._session is not None
-        headers = {name: request.headers[name] for name in ("Authorization", "Content-Type") if name in request.headers}
+        headers = {name: request.headers[name] for name in HANDED_ON if name in request.headers}
         body = await request.read()
         url = f"{self._server}{request.rel_url}"
         no_limit = aiohttp.ClientTimeout(total=None, sock_connect=5)

@@ -23,10 +23,15 @@ class Entry:
         self.routes: dict[str, int] = {}
         self.runs: defaultdict[str, list[str]] = defaultdict(list)
         self.url = ""
+        self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, context: ssl.SSLContext) -> None:
-        server = await asyncio.start_server(self._serve, host, 0, ssl=context, backlog=512)
-        self.url = f"https://{host}:{server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, host, 0, ssl=context, backlog=512)
+        self.url = f"https://{host}:{self._server.sockets[0].getsockname()[1]}"
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
     def doubles(self, instance: str) -> set[str]:
         """Ids under which more than one run was let to work."""

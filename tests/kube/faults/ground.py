@@ -92,7 +92,7 @@ class Ground:
 
     def _render_chart(self) -> str:
         shown = [word for part in CHART_PARTS for word in ("--show-only", f"templates/{part}.yaml")]
-        values = ["--set", "image.registry=kt.local"]
+        values = ["--set", "image.registry=kt.local,config.url=https://faults.test/"]
         chart = str(CLONE / "helm/sampan")
         return self.kube.run(
             ["helm", "template", "faults", chart, "--namespace", self.namespace, *shown, *values]
@@ -145,6 +145,7 @@ class Ground:
 
     def remove(self) -> None:
         self._loop.run(self.api.close())
+        self._loop.run(self.entry.close())
         self._loop.close()
         self.kube.kubectl(
             "delete",

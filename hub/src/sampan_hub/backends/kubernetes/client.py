@@ -28,6 +28,8 @@ CALL_LIMIT_S = 20.0
 CONNECT_LIMIT_S = 5.0
 CONNECTIONS = 40
 TOKEN_FRESH_S = 60.0
+ACCEPTED = "application/json, */*;q=0.5"
+"""JSON under whatever name: the published keys are called otherwise, and refused to who asks for this one alone."""
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -146,7 +148,7 @@ class KubeClient:
             raise ApiUnreachable(f"the API server cannot be reached: {error or type(error).__name__}") from error
 
     async def _headers(self) -> dict[str, str]:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": ACCEPTED}
         token = self._access.token
         if self._access.token_file is not None:
             token = await self._read_token(self._access.token_file)
