@@ -8,7 +8,7 @@ from typing import Any
 from sampan_hub.backends.base import Identity, JobSpec
 from sampan_hub.backends.kubernetes import names
 from sampan_hub.backends.kubernetes.identity import render_identity
-from sampan_hub.backends.kubernetes.volumes import HOME, JOB_DIR, has_home, make_volumes
+from sampan_hub.backends.kubernetes.volumes import HOME, JOB_DIR, SCRATCH, has_home, make_volumes
 from sampan_hub.jobs.keys import instance_of
 from sampan_hub.jobs.model import Kind, Resources
 from sampan_hub.settings.kubernetes import KubernetesBackend, KubernetesPlacement, Toleration
@@ -109,6 +109,7 @@ def _make_variables(variables: Mapping[str, str]) -> list[Json]:
     own: list[Json] = [
         {"name": "HOME", "value": HOME},
         {"name": "SAMPAN_JOB_DIR", "value": JOB_DIR},
+        {"name": "SAMPAN_SCRATCH", "value": SCRATCH},
         {"name": "SAMPAN_RUN", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         {"name": "SAMPAN_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
     ]
