@@ -38,7 +38,7 @@ def release(kube: KubeCluster, images: Images) -> Iterator[Release]:
 
 
 def test_it_comes_up_with_every_pod_restricted_and_nothing_to_complain_of(release: Release) -> None:
-    assert "proxy-public" in release.helm("test", "sampan", "--logs", "--timeout=2m")
+    assert "proxy-public" in release.helm("test", "sampan", "--timeout=2m")
     assert release.sampan("check", "--wait", "60").strip() == "no findings"
     for pod in release.get("pods")["items"]:
         assert all(each["restartCount"] == 0 for each in pod["status"]["containerStatuses"]), release.describe()
