@@ -15,8 +15,17 @@ from sampan._job import Access, claim_job, report
 from sampan.errors import Refused, make_error
 from sampan.host.deadlines import read_times
 from sampan.host.decide import read_ended
+from sampan.host.hosted import Hosted, read_hosted
 from sampan.host.jobs import read_outcomes
-from sampan.host.options import Options, make_base, make_cluster_request, make_offers_query, make_submit_request
+from sampan.host.options import (
+    Options,
+    make_base,
+    make_cluster_request,
+    make_hosted_request,
+    make_offers_query,
+    make_submit_request,
+    read_options,
+)
 from sampan.host.start import choose_place
 from sampan.lab.status import make_status
 from sampan.report import make_quote
@@ -46,6 +55,40 @@ OPTIONS = Options(
 
 def test_a_cluster_is_asked_for_as_the_golden_message_says() -> None:
     assert make_cluster_request(OPTIONS) == read("cluster_request")
+
+
+def test_a_cluster_with_a_host_of_its_own_is_asked_for_as_the_golden_message_says() -> None:
+    golden = read("cluster_request_hosted")
+    request = make_hosted_request(OPTIONS, golden["host"]["secrets"])
+    assert {**request, "host": {**request["host"], "batch": golden["host"]["batch"]}} == golden
+    assert len(request["host"]["batch"]) == len(golden["host"]["batch"])
+    assert read_options(read("claim_answer_scheduler")["cluster"]["options"]) == OPTIONS
+
+
+def test_a_host_is_found_by_its_clusters_row() -> None:
+    golden = read("cluster_answer_hosted")
+    worker = golden["workers"]["items"][0]["job"]
+    running = {**worker, "state": "running", "name": "calc-0", "cores_milli": 2500}
+    other = {**worker, "cluster": "k7c2m4qa.ddefgh234567abcd"}
+    feed = {
+        "jobs": [golden["host"], worker, running, other],
+        "clusters": [golden["cluster"], {**golden["cluster"], "id": "?"}],
+    }
+    assert read_hosted(feed) == [
+        Hosted(
+            id="k7c2m4qa.cdefgh234567abcd",
+            name="calc",
+            job="k7c2m4qa.efgh234567abcdef",
+            state="starting",
+            scheduler=None,
+            dashboard=None,
+            workers=1,
+            wanted=2,
+            cores=2,
+            memory_bytes=2**30,
+        )
+    ]
+    assert read_hosted({**feed, "clusters": [{**golden["cluster"], "state": "ended"}]}) == []
 
 
 def test_the_answer_says_where_the_scheduler_listens() -> None:
@@ -106,6 +149,17 @@ def test_a_claim_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     for field in ("kind", "name", "owner", "memory_bytes", "cores_milli", "env", "secrets", "expect", "scheduler"):
         assert getattr(claim, field) == golden[field]
     assert (claim.network, claim.ports, claim.tls) == (None, None, None)
+
+
+def test_a_hosts_claim_says_for_which_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    golden = read("claim_answer_scheduler")
+    monkeypatch.setattr(Access, "post", lambda *_: golden)
+    claim = claim_job(Access("http://127.0.0.1:1", "k7c2m4qa.efgh234567abcdef", "bootstrap"))
+    assert claim.cluster == golden["cluster"]
+    assert golden["cluster"]["credential"] not in repr(claim)
+    assert claim.host_jobs is False
+    monkeypatch.setattr(Access, "post", lambda *_: read("claim_answer_notebook"))
+    assert claim_job(Access("http://127.0.0.1:1", "k7c2m4qa.bcdefgh234567abc", "bootstrap")).host_jobs is True
 
 
 def test_a_claim_on_another_machine_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
