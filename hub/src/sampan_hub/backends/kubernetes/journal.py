@@ -80,6 +80,11 @@ class Journal:
     def has_ended(self, job_id: str) -> bool:
         return job_id in self._ends
 
+    def has_run_ended(self, job_id: str, uid: str) -> bool:
+        """Whether the end of that very pod is noted."""
+        end = self._ends.get(job_id)
+        return end is not None and end.run is not None and end.run.token == uid
+
     def fact(self, name: str) -> str | None:
         return self._facts.get(name)
 
