@@ -115,7 +115,9 @@ class KubernetesBackend:
         begun_at = await self._look_for(expected, begun_at)
         sightings, troubles = self._reader.read(self._pods.by_name.values())
         troubles += await self._ending.note(sightings, self._reader)
-        living = [each for each in sightings if each.is_living and not self._journal.has_run_ended(each.job_id, each.uid)]
+        living = [
+            each for each in sightings if each.is_living and not self._journal.has_run_ended(each.job_id, each.uid)
+        ]
         events = await self._notices.of(living)
         jobs = [observe(sighting, events.get(sighting.uid, ())) for sighting in living]
         strangers = [_ended_stranger(each) for each in sightings if not each.is_living and not each.is_ours]

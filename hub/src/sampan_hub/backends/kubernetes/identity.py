@@ -18,8 +18,10 @@ from sampan_hub.jobs.keys import is_signed
 from sampan_hub.jobs.model import Kind, Resources
 
 _FIELDS = tuple(field.name for field in fields(Identity))
-_OTHERS = frozenset({"index", "uid", "price_micros_per_hour", "resources", "created_at"})
-"""Those that are no text."""
+_READ = frozenset({"kind", "resources", "created_at"})
+"""Those that are read as what they are."""
+_NUMBERS = frozenset({"index", "uid", "price_micros_per_hour"})
+_OPTIONAL = frozenset({"parent", "cluster", "price_micros_per_hour"})
 
 
 def render_identity(identity: Identity) -> str:
@@ -45,9 +47,13 @@ def parse_identity(text: str) -> Identity | None:
 
 
 def _has_forms(identity: Identity) -> bool:
-    numbers = (identity.index, identity.uid, identity.price_micros_per_hour or 0)
-    texts = [getattr(identity, name) or "" for name in _FIELDS if name not in _OTHERS]
-    return all(isinstance(text, str) for text in texts) and all(isinstance(number, int) for number in numbers)
+    """Whether every value is of its type: whoever wrote it may have written anything."""
+    values = {name: getattr(identity, name) for name in _FIELDS if name not in _READ}
+    absent = {name for name in _OPTIONAL if values[name] is None}
+    texts = [value for name, value in values.items() if name not in _NUMBERS | absent]
+    numbers = [values[name] for name in _NUMBERS - absent]
+    are_typed = all(isinstance(text, str) for text in texts) and all(type(number) is int for number in numbers)
+    return are_typed and identity.signature.isascii() and identity.created_at.tzinfo is not None
 
 
 def read_identity(metadata: Mapping[str, Any]) -> Identity | None:
