@@ -61,6 +61,16 @@ def test_everything_is_in_its_place_and_summed() -> None:
     assert {row.name for row in all_rows(work)} >= {"worker-0 of survey", "default server"}
 
 
+def test_a_scheduler_that_is_a_job_is_shown_with_its_cluster_and_is_no_worker() -> None:
+    scheduler = WORKER.with_(id="s1", kind=Kind.SCHEDULER, name="survey", size="scheduler", price_micros_per_hour=None)
+    work = arrange([SERVER, scheduler, WORKER], [CLUSTER], "/", NOW)
+    (cluster,) = work.clusters
+    assert cluster.counts == "1 worker: 1 running"
+    assert [row.name for row in cluster.workers] == ["scheduler", "worker-0"]
+    (alone,) = arrange([SERVER, scheduler], [CLUSTER], "/", NOW).clusters
+    assert alone.counts == "no workers now"
+
+
 def test_a_limited_time_is_shown_until_it_is_over() -> None:
     soon = NOW + timedelta(minutes=5)
     assert make_row(SERVER, "/", NOW).deadline is None

@@ -70,6 +70,7 @@ class ClusterRow:
     cost_micros: int | None
     can_stop: bool
     workers: list[Row]
+    """And its scheduler, where that is a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def make_row(job: Job, prefix: str, now: datetime) -> Row:
     return Row(
         id=job.id,
         kind=job.kind.value,
-        name=job.name or "default server",
+        name="scheduler" if job.kind is Kind.SCHEDULER else job.name or "default server",
         owner=job.owner,
         project=job.project,
         size=job.size,
@@ -152,7 +153,7 @@ def matches(row: Row, text: str) -> bool:
 
 def _cluster_row(cluster: Cluster, jobs: Sequence[Job], prefix: str, now: datetime) -> ClusterRow:
     alive = [job for job in jobs if not job.is_ended]
-    workers = [make_row(job, prefix, now) for job in alive]
+    rows = [make_row(job, prefix, now) for job in alive]
     state, tone = _CLUSTER_STATE[cluster.state]
     return ClusterRow(
         id=cluster.id,
@@ -160,13 +161,13 @@ def _cluster_row(cluster: Cluster, jobs: Sequence[Job], prefix: str, now: dateti
         owner=cluster.owner,
         state=state,
         tone=tone,
-        reason=cluster.reason.text if cluster.reason else _common_reason(workers),
+        reason=cluster.reason.text if cluster.reason else _common_reason(rows),
         since=cluster.state_since,
-        counts=_counts(workers),
+        counts=_counts([row for row in rows if row.kind == Kind.WORKER]),
         facts=_facts(alive) if alive else [],
         cost_micros=_sum(cost_micros(job, now) for job in jobs),
         can_stop=not cluster.is_ended,
-        workers=workers,
+        workers=rows,
     )
 
 
