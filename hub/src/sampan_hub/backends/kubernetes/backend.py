@@ -121,7 +121,7 @@ class KubernetesBackend:
         events = await self._notices.of(living)
         jobs = [observe(sighting, events.get(sighting.uid, ())) for sighting in living]
         strangers = [_ended_stranger(each) for each in sightings if not each.is_living and not each.is_ours]
-        await self._belongings.sweep({sighting.owner for sighting in sightings if sighting.is_ours})
+        await self._belongings.tend({sighting.owner for sighting in sightings if sighting.is_ours})
         return Listing(
             backend=self.name,
             begun_at=begun_at,

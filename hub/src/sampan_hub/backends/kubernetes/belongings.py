@@ -19,12 +19,14 @@ log = logging.getLogger(__name__)
 
 CLAIM_FRESH_S = 60.0
 """For so long a volume that was there is not asked for again."""
+KNOWN_S = 30.0
+"""For so long the policies that were there are taken to be there."""
 LINGER_S = 10.0
 """How long a policy stays after the last pod: the next one often comes soon."""
 
 
 class Belongings:
-    """Makes them before a person's pod, and sweeps policies after the last."""
+    """Makes them before a person's pod, keeps policies while there is one, and sweeps them after the last."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Belongings:
         self._claimed_at_s: dict[str, float] = {}
         self._policies: dict[str, str] | None = None
         """By name, what each there was made of."""
+        self._policies_at_s = -KNOWN_S
         self._used_at_s: dict[str, float] = {}
         self._held: Counter[str] = Counter()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -93,24 +96,34 @@ class Belongings:
         there[name] = content
 
     async def _known_policies(self) -> dict[str, str]:
-        if self._policies is None:
+        if self._policies is None or self._clock_s() - self._policies_at_s >= KNOWN_S:
+            asked_at_s = self._clock_s()
             selector = f"{names.INSTANCE}={self._instance},{names.MANAGED}=true"
             listed = await self._client.get(self._policies_path, labelSelector=selector)
             self._policies = {
                 item["metadata"]["name"]: (item["metadata"].get("annotations") or {}).get(policies.CONTENT, "")
                 for item in listed.get("items") or ()
             }
+            self._policies_at_s = asked_at_s
         return self._policies
 
-    async def sweep(self, owners: Collection[str]) -> None:
-        """Delete the policies of everybody but these. An API server that is away is no error: the next look sweeps."""
+    async def tend(self, owners: Collection[str]) -> None:
+        """Delete the policies of everybody but these, make theirs again that somebody else deleted.
+
+        An API server that is away is no error: the next look tends to them.
+        """
+        kept = {names.policy_name(self._instance, owner): owner for owner in owners}
         try:
-            kept = {names.policy_name(self._instance, owner) for owner in owners}
-            for name in [name for name in await self._known_policies() if name not in kept]:
+            there = await self._known_policies()
+            for name in [name for name in there if name not in kept]:
                 async with self._turns[name]:
                     await self._sweep_one(name)
+            if self._settings.network_policies:
+                for name in [name for name in kept if name not in there]:
+                    async with self._turns[name]:
+                        await self._ensure_policy(kept[name])
         except BackendError as error:
-            log.info("policies are swept later: %s", error)
+            log.info("policies are tended to later: %s", error)
 
     async def _sweep_one(self, name: str) -> None:
         used_at_s = self._used_at_s.setdefault(name, self._clock_s())

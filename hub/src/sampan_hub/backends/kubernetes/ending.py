@@ -92,7 +92,7 @@ class Ending:
         ours = [sighting for sighting in sightings if sighting.is_ours and sighting.uid not in self._forgotten]
         await self._journal.note_seen(Seen(each.job_id, each.uid, each.owner) for each in ours)
         over = [sighting for sighting in ours if not sighting.is_living]
-        ends = [observe_end(sighting, now, was_deleted=False) for sighting in over]
+        ends = [observe_end(sighting, now, was_deleted=self._is_deleted_by_others(sighting)) for sighting in over]
         gone = self._pods.gone()
         left = [each for each in reader.read(gone)[0] if each.is_ours and each.uid not in self._forgotten]
         ends += [observe_end(each, now, was_deleted=each.uid not in self._stopped) for each in left]
@@ -104,6 +104,9 @@ class Ending:
         for sighting in over:
             self._let_go(sighting)
         return await self._note_vanished({each.job_id for each in sightings}, now)
+
+    def _is_deleted_by_others(self, sighting: Sighting) -> bool:
+        return "deletionTimestamp" in sighting.pod["metadata"] and sighting.uid not in self._stopped
 
     async def _note_vanished(self, shown: Collection[str], now: datetime) -> list[str]:
         """What was there, is not, and was not seen going: it went while nobody looked."""
