@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import ssl
+from asyncio import StreamReader, StreamWriter
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from traitlets.config import Config
 
@@ -31,6 +34,7 @@ from sampan_hub.trust.entry import entry_files
 from sampan_hub.trust.front import open_front
 from sampan_hub.trust.internal import HUB, SERVICE, make_internal_context, name_holder
 
+CONNECT_LIMIT_S = 5.0
 NEVER_S = 10 * 365 * 86400
 """For JupyterHub's own timeouts: the service decides when a start has failed."""
 ROUTE_CHECK_S = {"laptop": 2, "site": 10}
@@ -111,10 +115,17 @@ def _apply_layout(c: Config, layout: Layout, paths: StatePaths, ports: PortsLike
     """The proxy is elsewhere: how to talk to it, and what it calls hub and service."""
     c.ConfigurableHTTPProxy.api_url = layout.proxy_api
     c.JupyterHubHTTPClient.connector_options = {"ssl": make_internal_context(paths.tls)}
+    c.JobProxy.connect = partial(_connect_to_proxy, layout, make_internal_context(paths.tls))
     c.JobProxy.elsewhere = {
         f"http://127.0.0.1:{ports.hub}": name_holder(layout, HUB),
         f"http://127.0.0.1:{ports.service}": name_holder(layout, SERVICE),
     }
+
+
+async def _connect_to_proxy(layout: Layout, context: ssl.SSLContext) -> tuple[StreamReader, StreamWriter]:
+    place = urlsplit(layout.proxy_api)
+    async with asyncio.timeout(CONNECT_LIMIT_S):
+        return await asyncio.open_connection(place.hostname, place.port, ssl=context)
 
 
 def _apply_storage(c: Config, settings: Settings, paths: StatePaths) -> None:

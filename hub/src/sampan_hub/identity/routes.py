@@ -4,11 +4,15 @@ notebook on another machine, and hub and service where the proxy is apart.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from functools import partial
 from typing import Any
 
+import traitlets
 from jupyterhub.proxy import ConfigurableHTTPProxy
-from traitlets import Dict
+
+from sampan_hub.identity.returning import keep_routed
 
 BEGINNING = "https://"
 ACTIVITY_S = 300.0
@@ -18,8 +22,14 @@ ACTIVITY_S = 300.0
 class JobProxy(ConfigurableHTTPProxy):
     """JupyterHub's own, for which the same routes have targets without a name."""
 
-    elsewhere = Dict(help="Targets as JupyterHub knows them -> as the proxy reaches the same.").tag(config=True)
+    elsewhere = traitlets.Dict(help="Targets as JupyterHub knows them -> as the proxy reaches the same.").tag(
+        config=True
+    )
+    connect = traitlets.Any(help="How to reach a proxy that is apart, which is noticed then when it begins anew.").tag(
+        config=True
+    )
     _activity_told_at_s = float("-inf")
+    _kept_routed: asyncio.Task[None] | None = None
 
     async def get_all_routes(self) -> dict[str, Any]:
         """All of them, for JupyterHub to compare with its own every few seconds; with last activities now and then."""
@@ -30,6 +40,13 @@ class JobProxy(ConfigurableHTTPProxy):
         else:
             self._activity_told_at_s = time.monotonic()
         return routes
+
+    async def check_routes(self, user_dict: Any, service_dict: Any, routes: Any = None) -> None:
+        """Compares all of them, and from the first time on also whenever a proxy that is apart begins anew."""
+        await super().check_routes(user_dict, service_dict, routes)
+        if self.connect is not None and self._kept_routed is None:
+            restore = partial(super().check_routes, user_dict, service_dict)
+            self._kept_routed = asyncio.create_task(keep_routed(self.connect, restore))
 
     async def add_route(self, routespec: str, target: str, data: dict[str, Any]) -> None:
         target = self.elsewhere.get(target, target)

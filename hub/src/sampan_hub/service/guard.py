@@ -12,6 +12,8 @@ from sampan_hub.service.problems import answer_problem, make_problem
 
 access_log = logging.getLogger("sampan_hub.access")
 
+PROBES = ("/healthz", "/readyz")
+"""Asked every few seconds by whoever keeps the service: told in the log where the answer is bad."""
 MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
@@ -74,7 +76,9 @@ class Guard:
     def _note(self, scope: Scope, status: int, took_s: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
         self._metrics.request(scope["method"], route, status, took_s)
-        access_log.info(
+        is_idle_talk = status < 400 and scope["path"].endswith(PROBES)
+        access_log.log(
+            logging.DEBUG if is_idle_talk else logging.INFO,
             "%s %s %d %.1f ms",
             scope["method"],
             scope["path"],

@@ -26,6 +26,7 @@ def leave_health(site: Site, command: Command) -> None:
         return
     ready = site.base_path + READY_PATHS[command.name] if command.name in READY_PATHS else command.ready_path
     draft = health_file(site.paths.run, f".{command.name}")
+    draft.touch(mode=0o600)
     draft.write_text(json.dumps({"port": command.ready_port, "alive": command.ready_path, "ready": ready}))
     draft.replace(health_file(site.paths.run, command.name))
 
