@@ -15,10 +15,13 @@ from click.testing import CliRunner
 from traitlets.config import Config
 
 from sampan_hub.cli.checks.storage import check_storage
+from sampan_hub.cli.checks.tls import check_tls
+from sampan_hub.cli.kubernetes.state import wait_for_databases
 from sampan_hub.cli.main import main
 from sampan_hub.cli.supervise.apart import make_hub_side_commands, make_proxy_command
 from sampan_hub.cli.supervise.commands import BY_JOB, make_environment
 from sampan_hub.cli.supervise.ports import Ports
+from sampan_hub.cli.supervise.prepare import CannotStart
 from sampan_hub.cli.supervise.site import Site
 from sampan_hub.identity.config import apply
 from sampan_hub.identity.routes import JobProxy
@@ -27,10 +30,13 @@ from sampan_hub.settings.findings import SettingsError
 from sampan_hub.settings.keyfiles import ensure_key_files
 from sampan_hub.settings.layout import Layout
 from sampan_hub.settings.load import parse_settings
-from sampan_hub.settings.model import Settings
+from sampan_hub.settings.model import Settings, Tls
 from sampan_hub.settings.paths import StatePaths
+from sampan_hub.settings.units import SecretText
+from sampan_hub.trust.authority import Usage, certificate_pem, make_authority_certificate, make_key
 from sampan_hub.trust.front import open_front
 from sampan_hub.trust.internal import KeptContext, open_internal_authority
+from tests.support.installation import free_port
 from tests.system.hub_fixtures import find_node
 
 LAYOUT = Layout(proxy_api="https://proxy-api:8444", hub="https://hub:8443", service="https://[fd00::7]:8444")
@@ -213,6 +219,27 @@ def test_an_entry_has_no_use_without_a_layout(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["--config", str(tmp_path / "sampan.yaml"), "run", "hub-entry"])
     assert done.exit_code == 1
     assert "have no `layout`" in done.stderr
+
+
+def test_the_hubs_side_waits_for_its_databases(capsys: pytest.CaptureFixture[str]) -> None:
+    away = f"postgresql+psycopg://sampan:hunter2@127.0.0.1:{free_port()}/sampan"
+    site = site_of()
+    here = Site(site.settings.model_copy(update={"database": SecretText("sqlite://")}), None)
+    wait_for_databases(here, 0)
+    gone = Site(site.settings.model_copy(update={"hub_database": SecretText(away)}), None)
+    with pytest.raises(CannotStart, match="The database of `hub_database` does not answer: ") as refused:
+        wait_for_databases(gone, 0)
+    assert "hunter2" not in str(refused.value) + capsys.readouterr().out
+
+
+def test_the_entrys_key_is_looked_at_only_where_it_is(tmp_path: Path) -> None:
+    key = make_key()
+    made = make_authority_certificate(key, "Entry", Usage.SERVER, datetime.now(UTC))
+    (tmp_path / "tls.crt").write_bytes(certificate_pem(made))
+    tls = Tls(certificate=tmp_path / "tls.crt", key=tmp_path / "tls.key")
+    assert list(check_tls(tls, datetime.now(UTC), has_key=False)) == []
+    (trouble,) = check_tls(tls, datetime.now(UTC))
+    assert "tls.key" in trouble.text
 
 
 def test_homes_of_one_node_are_said_mildly(tmp_path: Path) -> None:
