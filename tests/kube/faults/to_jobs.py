@@ -143,7 +143,7 @@ def delete_reply_lost(world: KubeWorld, choose: random.Random) -> Iterator[None]
     ambush = world.ground.api.lie_in_wait(Ambush("DELETE", world.pod(job_id).name))
     world.one.stop(job_id)
     yield
-    ended_with(world, job_id, "stopped", "stopped-by-user", "cancelled")
+    ended_with(world, job_id, "asked")
     wait_until(lambda: ambush.sprung, 30, "the reply is lost")
 
 
