@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 import stat
+from contextlib import closing
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from click.testing import CliRunner
 from cryptography import x509
 
 from sampan_hub.backends.kubernetes.client import ApiRefused, KubeClient
+from sampan_hub.cli.backup import save
 from sampan_hub.cli.kubernetes.filling import fill_hub, fill_proxy
 from sampan_hub.cli.kubernetes.secret import ensure_keys
 from sampan_hub.cli.main import main
@@ -157,6 +160,25 @@ def test_a_secret_can_be_printed_for_who_applies_it_themselves() -> None:
     secret = json.loads(done.stdout)
     assert (secret["kind"], secret["metadata"]["name"]) == ("Secret", "mine")
     assert set(secret["data"]) >= {*KEY_FILES, *TRIAL}
+
+
+def test_the_keys_of_a_backup_can_be_printed_for_another_cluster(tmp_path: Path, source: Path) -> None:
+    site = site_in(tmp_path)
+    fill_hub(site, LAYOUT, source, NOW)
+    for file in (site.paths.hub_sqlite, site.paths.sampan_sqlite):
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("CREATE TABLE some (thing)")
+    site.paths.instance.write_text("abcdefgh\n")
+    save(site, tmp_path / "backup.tar", NOW)
+    words = ["kubernetes", "keys", "--print", "--trial-database", "db", "--backup", str(tmp_path / "backup.tar")]
+    printed = json.loads(CliRunner().invoke(main, words).stdout)["data"]
+    kept = {path.name: path.read_bytes().strip() for path in source.iterdir() if path.is_file()}
+    assert {name: base64.b64decode(printed[name]).strip() for name in kept} == kept
+    assert set(printed) == {*kept, *TRIAL}
+    assert CliRunner().invoke(main, words[:2] + words[-2:]).exit_code == 2
+    (tmp_path / "no.tar").write_bytes(b"no backup")
+    wrong = CliRunner().invoke(main, ["kubernetes", "keys", "--print", "--backup", str(tmp_path / "no.tar")])
+    assert (wrong.exit_code, wrong.stdout) == (1, "")
 
 
 @pytest.fixture
