@@ -17,8 +17,9 @@ https.request = function requestOfHolder(options, ...rest) {
     return https.request.call(this, { ...url, ...rest.shift(), url: options, auth: undefined }, ...rest);
   }
   const holder = new URL(options.url).username;
+  const hostname = options.hostname; // now: the proxy fills one and the same object for every request
   const checkServerIdentity = (_name, certificate) =>
-    tls.checkServerIdentity(options.hostname, certificate) ??
+    tls.checkServerIdentity(hostname, certificate) ??
     (holder && certificate.subject.CN === holder ? undefined : new Error(`not who this route is for (${holder || "none"})`));
   return request.call(this, { ...options, servername: holder, checkServerIdentity }, ...rest);
 };
