@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import ssl
-import subprocess
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +35,6 @@ from sampan_hub.trust.authority import Usage, certificate_pem, make_authority_ce
 from sampan_hub.trust.front import open_front
 from sampan_hub.trust.internal import KeptContext, open_internal_authority
 from tests.support.installation import free_port
-from tests.system.hub_fixtures import find_node
 
 LAYOUT = Layout(proxy_api="https://proxy-api:8444", hub="https://hub:8443", service="https://[fd00::7]:8444")
 PORTS = Ports(public=8443, proxy_api=8444, hub=11001, service=11002)
@@ -143,35 +140,6 @@ async def test_targets_elsewhere_come_and_go_unseen_by_jupyterhub(monkeypatch: p
     assert sent == [there, "http://127.0.0.1:11009"]
     for target, seen in ((there, here), ("https://hub@elsewhere:8443", "https://hub@elsewhere:8443")):
         assert proxy._reformat_routespec("/", {"hub": True, "target": target, "jupyterhub": True})["target"] == seen
-
-
-SCRIPT = """
-const https = require("node:https");
-const seen = [];
-https.request = function (options, callback) { seen.push(options); };
-require(process.argv[1]);
-https.request({ url: "https://hub@hub:8443/x", hostname: "hub" });
-const own = Object.assign(new URL("https://x"), { ca: "ca" });
-https.request("https://hub@[fd00::7]:8443/hub/error/503?url=%2Fx", own, () => {});
-const [first, page] = seen;
-const proven = (options, cn, names) =>
-  options.checkServerIdentity("any", { subject: { CN: cn }, subjectaltname: names })?.message ?? "yes";
-console.log(JSON.stringify({
-  name: first.servername,
-  proven: [proven(first, "hub", "DNS:hub"), proven(first, "service", "DNS:hub"), proven(first, "hub", "DNS:x")],
-  page: [page.servername, page.hostname, page.path, page.port, page.ca, page.auth ?? null],
-}));
-"""
-
-
-def test_the_proxy_asks_for_the_certificate_of_whom_a_target_names(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [find_node(), "-e", SCRIPT, str(BY_JOB)], capture_output=True, text=True, check=True, timeout=60
-    )
-    said = json.loads(done.stdout)
-    assert (said["name"], *said["proven"][:2]) == ("hub", "yes", "not who this route is for (hub)")
-    assert "Hostname/IP does not match" in said["proven"][2]
-    assert said["page"] == ["hub", "fd00::7", "/hub/error/503?url=%2Fx", 8443, "ca", None]
 
 
 def test_who_only_listens_reads_no_more_than_where(tmp_path: Path) -> None:
