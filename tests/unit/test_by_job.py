@@ -6,7 +6,7 @@ import json
 import subprocess
 
 from sampan_hub.cli.supervise.commands import BY_JOB
-from tests.system.hub_fixtures import find_node
+from sampan_hub.cli.supervise.prepare import find_proxy
 
 SCRIPT = """
 const https = require("node:https");
@@ -29,7 +29,7 @@ console.log(JSON.stringify({
 
 def test_the_proxy_asks_for_the_certificate_of_whom_a_target_names() -> None:
     done = subprocess.run(
-        [find_node(), "-e", SCRIPT, str(BY_JOB)], capture_output=True, text=True, check=True, timeout=60
+        [str(find_proxy()[0]), "-e", SCRIPT, str(BY_JOB)], capture_output=True, text=True, check=True, timeout=60
     )
     said = json.loads(done.stdout)
     assert (said["name"], *said["proven"][:2]) == ("hub", "yes", "not who this route is for (hub)")
