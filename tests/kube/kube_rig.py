@@ -176,12 +176,12 @@ class KubeRig:
         self.backend = self._make(**options)
         return self.backend
 
-    def spec(self, resources: Resources = TINY, **options: Any) -> JobSpec:
+    def spec(self, resources: Resources = TINY, size: str | None = None, **options: Any) -> JobSpec:
         """A job that runs until it is stopped or `let_end`; a large one on a simulated node."""
         script = WAIT_TO_END.format(url=self.exits.url)
         made = make_spec(self.instance, ("sh", "-c", script), resources=resources, uid=1000, **options)
-        size = "small" if resources.cores_milli <= 1000 else SIMULATED
-        identity = sign(SIGNING_KEY, replace(made.identity, size=size))
+        usual = "small" if resources.cores_milli <= 1000 else SIMULATED
+        identity = sign(SIGNING_KEY, replace(made.identity, size=size or usual))
         variables = {"SAMPAN_JOB": identity.job_id, **made.env}
         return replace(made, identity=identity, env=variables, private_files={})
 

@@ -21,6 +21,8 @@ class Relay:
         """Added before each piece that is passed on."""
         self.connections = 0
         """How many were taken in all."""
+        self.pieces = 0
+        """How many pieces of data were passed on, both ways."""
         self.listen()
 
     def listen(self) -> None:
@@ -67,6 +69,7 @@ class Relay:
             while data := source.recv(1 << 16):
                 if self.delay_s:
                     time.sleep(self.delay_s)
+                self.pieces += 1
                 sink.sendall(data)
         except OSError:
             pass  # cut: the other direction ends, too

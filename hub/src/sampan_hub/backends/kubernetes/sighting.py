@@ -32,6 +32,7 @@ class Sighting:
     """As carried, true or not."""
     is_ours: bool
     """Whether we made it: only then anything is done to it, or concluded from its end."""
+    phase: Phase
 
     @property
     def name(self) -> str:
@@ -46,10 +47,6 @@ class Sighting:
         return self.identity.owner if self.identity is not None else NOBODY
 
     @property
-    def phase(self) -> Phase:
-        return states.phase_of(self.pod)
-
-    @property
     def is_living(self) -> bool:
         return self.phase is not Phase.ENDED
 
@@ -59,35 +56,50 @@ class Sighting:
 
 
 class Reader:
-    """Recognises our pods. Signatures are checked once for each pod, not at each look."""
+    """Recognises our pods. What was read of a pod is remembered until the pod changes, for looks are many."""
 
     def __init__(self, instance: str, key: bytes) -> None:
         self._instance = instance
         self._key = key
-        self._known: dict[tuple[str, str], tuple[Identity | None, bool]] = {}
+        self._known: dict[str, Sighting] = {}
+        """By uid."""
 
     def read(self, pods: Iterable[Pod]) -> tuple[list[Sighting], list[str]]:
         """Our jobs, and in words what has our label and cannot be read as one of them."""
         sightings, strange = [], []
         for pod in pods:
-            metadata = pod["metadata"]
-            parsed = parse_pod_name(metadata["name"])
-            if parsed is None or instance_of(parsed[1]) != self._instance:
-                strange.append(f"The pod {metadata['name']} has this installation's label and no name of a job of its.")
-                continue
-            identity, is_ours = self._recognise(metadata["name"], (metadata.get("annotations") or {}).get(IDENTITY, ""))
-            sightings.append(Sighting(pod, parsed[1], identity, is_ours))
+            known = self._known.get(pod["metadata"]["uid"])
+            sighting = known if known is not None and known.pod is pod else self._recognise(pod, known)
+            if sighting is not None:
+                sightings.append(sighting)
+            else:
+                name = pod["metadata"]["name"]
+                strange.append(f"The pod {name} has this installation's label and no name of a job of its.")
         return sightings, strange
 
-    def _recognise(self, name: str, annotation: str) -> tuple[Identity | None, bool]:
-        known = self._known.get((name, annotation))
-        if known is None:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            identity = parse_identity(annotation)
-            known = identity, identity is not None and is_of(identity, name, self._key)
-            self._known[(name, annotation)] = known
-        return known
+    def _recognise(self, pod: Pod, before: Sighting | None) -> Sighting | None:
+        metadata = pod["metadata"]
+        parsed = parse_pod_name(metadata["name"])
+        if parsed is None or instance_of(parsed[1]) != self._instance:
+            return None
+        identity, is_ours = self._whose(pod, before)
+        made = Sighting(pod, parsed[1], identity, is_ours, states.phase_of(pod))
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[made.uid] = made
+        return made
+
+    def _whose(self, pod: Pod, before: Sighting | None) -> tuple[Identity | None, bool]:
+        """Signatures are checked once for each annotation: whoever may change a pod may change that."""
+        text = _annotation(pod)
+        if before is not None and _annotation(before.pod) == text:
+            return before.identity, before.is_ours
+        identity = parse_identity(text)
+        return identity, identity is not None and is_of(identity, pod["metadata"]["name"], self._key)
+
+
+def _annotation(pod: Pod) -> str:
+    return str((pod["metadata"].get("annotations") or {}).get(IDENTITY, ""))
 
 
 def observe(sighting: Sighting, events: Iterable[Mapping[str, Any]] = ()) -> Observed:
