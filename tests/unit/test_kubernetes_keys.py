@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import sqlite3
-import stat
-from contextlib import closing
 from copy import deepcopy
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
-from cryptography import x509
 
 from sampan_hub.backends.kubernetes.client import ApiRefused, KubeClient
-from sampan_hub.cli.backup import save
-from sampan_hub.cli.kubernetes.filling import fill_hub, fill_proxy
 from sampan_hub.cli.kubernetes.secret import ensure_keys
 from sampan_hub.cli.main import main
-from sampan_hub.cli.supervise.filled import ensure_filled
-from sampan_hub.cli.supervise.site import Site
 from sampan_hub.settings.keyfiles import KEY_FILES, KeyFileError
 from sampan_hub.settings.layout import Layout
-from sampan_hub.settings.model import Settings
-from sampan_hub.trust.authority import is_issued_by, names_of
-from sampan_hub.trust.keyring import Contents, make_missing
+from sampan_hub.trust.keyring import Contents
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 STEMS = ("ca", "front-ca", "jobs-ca", "internal-ca")
@@ -160,84 +149,3 @@ def test_a_secret_can_be_printed_for_who_applies_it_themselves() -> None:
     secret = json.loads(done.stdout)
     assert (secret["kind"], secret["metadata"]["name"]) == ("Secret", "mine")
     assert set(secret["data"]) >= {*KEY_FILES, *TRIAL}
-
-
-def test_the_keys_of_a_backup_can_be_printed_for_another_cluster(tmp_path: Path, source: Path) -> None:
-    site = site_in(tmp_path)
-    fill_hub(site, LAYOUT, source, NOW)
-    for file in (site.paths.hub_sqlite, site.paths.sampan_sqlite):
-        with closing(sqlite3.connect(file)) as connection:
-            connection.execute("CREATE TABLE some (thing)")
-    site.paths.instance.write_text("abcdefgh\n")
-    save(site, tmp_path / "backup.tar", NOW)
-    words = ["kubernetes", "keys", "--print", "--trial-database", "db", "--backup", str(tmp_path / "backup.tar")]
-    printed = json.loads(CliRunner().invoke(main, words).stdout)["data"]
-    kept = {path.name: path.read_bytes().strip() for path in source.iterdir() if path.is_file()}
-    assert {name: base64.b64decode(printed[name]).strip() for name in kept} == kept
-    assert set(printed) == {*kept, *TRIAL}
-    assert CliRunner().invoke(main, words[:2] + words[-2:]).exit_code == 2
-    (tmp_path / "no.tar").write_bytes(b"no backup")
-    wrong = CliRunner().invoke(main, ["kubernetes", "keys", "--print", "--backup", str(tmp_path / "no.tar")])
-    assert (wrong.exit_code, wrong.stdout) == (1, "")
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """The Secret as it is mounted: readable by the group, every file a link."""
-    folder, data = tmp_path / "keys", tmp_path / "keys" / "..data"
-    data.mkdir(parents=True)
-    for name, content in make_missing({}, "science", NOW).items():
-        (data / name).write_bytes(content)
-        (data / name).chmod(0o440)
-        (folder / name).symlink_to(f"..data/{name}")
-    return folder
-
-
-def site_in(folder: Path) -> Site:
-    settings = Settings(profile="site", url="https://s.example.org/", listen=":8443", tls="own", layout=LAYOUT)
-    return Site(settings.model_copy(update={"state_dir": folder / "state"}), None)
-
-
-def test_the_hubs_side_gets_everything(tmp_path: Path, source: Path) -> None:
-    site = site_in(tmp_path)
-    fill_hub(site, LAYOUT, source, NOW)
-    for name in ("hub", "service", "hub-entry", "service-entry"):
-        ensure_filled(site, name)
-    assert_private(site)
-    first = {path: path.read_bytes() for path in site.paths.tls.iterdir()}
-    fill_hub(site, LAYOUT, source, NOW)
-    assert {path: path.read_bytes() for path in site.paths.tls.iterdir()} == first, "again changes nothing"
-    assert names_of(certificate(site, "hub")) == {"hub"}
-    (source / "cli-token").unlink()
-    (source / "cli-token").write_bytes(b"another")
-    fill_hub(site, LAYOUT, source, NOW)
-    assert site.paths.key("cli-token").read_bytes() == b"another\n", "what the Secret says counts"
-
-
-def test_the_proxys_side_gets_certificates_and_its_token(tmp_path: Path, source: Path) -> None:
-    site = site_in(tmp_path)
-    for name in ("service.key", "signing.key", "secrets.key", "hub-cookie", "cli-token", "jobs-ca.key"):
-        (source / name).unlink()
-    fill_proxy(site, LAYOUT, source, NOW)
-    ensure_filled(site, "proxy")
-    assert_private(site)
-    assert {path.name for path in site.paths.keys.iterdir()} == {"proxy-token"}
-    assert {path.name for path in site.paths.tls.iterdir()} == {
-        *(f"{stem}.{ending}" for stem in ("entry", "front", "proxy-api") for ending in ("crt", "key")),
-        "front-ca.crt",
-        "upstream-ca.crt",
-    }
-    assert names_of(certificate(site, "entry")) == {"s.example.org", "proxy-public"}
-    assert names_of(certificate(site, "proxy-api")) == {"proxy-api"}
-    upstream = x509.load_pem_x509_certificates((site.paths.tls / "upstream-ca.crt").read_bytes())
-    assert [each.subject.rfc4514_string() for each in upstream] == ["CN=Sampan jobs", "CN=Sampan internal"]
-    assert is_issued_by(certificate(site, "proxy-api"), upstream[1])
-
-
-def certificate(site: Site, stem: str) -> x509.Certificate:
-    return x509.load_pem_x509_certificate((site.paths.tls / f"{stem}.crt").read_bytes())
-
-
-def assert_private(site: Site) -> None:
-    for path in (site.paths.root, *site.paths.root.rglob("*")):
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path

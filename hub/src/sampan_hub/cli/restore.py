@@ -50,6 +50,12 @@ def restore(config: Path | None, file: Path, replace: bool) -> None:
 def _restore(config: Path | None, file: Path, replace: bool, now: datetime) -> list[str]:
     saved_settings = _read_settings(file)
     site, is_new = _settle_site(config, saved_settings)
+    said = bring_back(site, file, replace, now)
+    return [*said, *_settle_settings(site.settings_file, saved_settings, is_new)]
+
+
+def bring_back(site: Site, file: Path, replace: bool, now: datetime) -> list[str]:
+    """Everything of the backup but its settings is in force; what to tell about it. Raises BackupError."""
     root = site.paths.root
     with ExitStack() as stack:
         with ending_in(UNCHANGED, root):
@@ -63,7 +69,7 @@ def _restore(config: Path | None, file: Path, replace: bool, now: datetime) -> l
             _check_nothing_lost(site, databases, manifest, replace)
             swap = Swap(site, databases, staged, manifest, now)
             swap.keep_databases()
-        return [*swap.put_back(), *_settle_settings(site.settings_file, saved_settings, is_new)]
+        return swap.put_back()
 
 
 def _read_settings(file: Path) -> bytes | None:

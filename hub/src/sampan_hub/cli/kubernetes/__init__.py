@@ -18,6 +18,9 @@ class KubernetesGroup(LazyGroup):
         "state": Subcommand(f"{_HERE}.state:state", "Fill the state folder of one side from those keys."),
         "probe": Subcommand(f"{_HERE}.probe:probe", "Exit 0 if the hub or the service beside this is well."),
         "entry": Subcommand(f"{_HERE}.entry:entry", "Exit 0 if hub and service are reached as people and jobs do."),
+        "restore": Subcommand(
+            f"{_HERE}.restore:restore", "Take a backup that the next start of the hub's pod restores."
+        ),
         "leave": Subcommand(f"{_HERE}.leave:leave", "Stop every job before all is uninstalled; say what stays."),
     }
 

@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from sampan_hub.cli.kubernetes.filling import fill_hub, fill_proxy
+from sampan_hub.cli.kubernetes.restoring import restore_waiting
 from sampan_hub.cli.supervise import console
 from sampan_hub.cli.supervise.prepare import CannotStart, explained
 from sampan_hub.cli.supervise.site import Site, load_site
 from sampan_hub.settings.effective import effective_settings, front_settings
 from sampan_hub.settings.findings import SettingsError
+from sampan_hub.settings.layout import Layout
 
 POLL_S = 1.0
 
@@ -43,19 +45,31 @@ POLL_S = 1.0
 def state(config: Path | None, side: str, source: Path, wait_s: float) -> None:
     """Fill the state folder of one side from the installation's keys, and make the certificates it shows.
 
-    The hub's side then waits until its databases answer.
+    The hub's side then waits until its databases answer, and restores the backup that waits, if one does.
     """
     try:
         site = load_site(config, effective_settings if side == "hub" else front_settings)
         layout = site.settings.layout
         if layout is None:
             raise CannotStart("The settings have no `layout`: nothing here is apart.")
+        now = datetime.now(UTC)
         with explained(site.paths.root):
-            (fill_hub if side == "hub" else fill_proxy)(site, layout, source, datetime.now(UTC))
-        if side == "hub":
-            wait_for_databases(site, wait_s)
+            if side == "hub":
+                _prepare_hub(site, layout, source, wait_s, now)
+            else:
+                fill_proxy(site, layout, source, now)
     except (SettingsError, CannotStart) as error:
         raise console.Failure(str(error)) from error
+
+
+def _prepare_hub(site: Site, layout: Layout, source: Path, wait_s: float, now: datetime) -> None:
+    fill_hub(site, layout, source, now)
+    wait_for_databases(site, wait_s)
+    restored = restore_waiting(site, now)
+    for line in restored:
+        console.say(line)
+    if restored:
+        fill_hub(site, layout, source, now)  # the backup's certificates are of another day
 
 
 def wait_for_databases(site: Site, wait_s: float) -> None:
