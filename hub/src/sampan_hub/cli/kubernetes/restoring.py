@@ -28,7 +28,7 @@ def waiting_file(site: Site) -> Path:
 
 
 def lay_down(site: Site, source: IO[bytes]) -> str:
-    """The backup waits for the next start, whole and checked; says of when it is. Raises BackupError, nothing changed."""
+    """The backup, checked, waits whole for the next start; says of when it is. Raises BackupError, nothing changed."""
     root = site.paths.root
     with ending_in(UNCHANGED, root), private_folder(root, "restoring") as folder:
         draft = folder / "backup.tar"
