@@ -84,6 +84,32 @@ async def test_changes_are_announced_and_bookmarks_are_not() -> None:
         assert len(calls) == 1
 
 
+async def test_listing_what_is_known_already_is_no_change() -> None:
+    async with following() as (server, pods):
+        calls: list[None] = []
+        pods.on_change = lambda: calls.append(None)
+        await server.put_pod(pod("first"))
+        await pods.look()
+        await pods.look()
+        assert len(calls) == 1, "or every look would ask for the next"
+
+
+async def test_without_a_watch_listings_are_not_made_at_every_look() -> None:
+    async with following() as (server, pods):
+
+        async def no_watch(request: web.Request) -> web.Response | None:
+            return status(403, "Forbidden") if "watch" in request.query else None
+
+        server.fault = no_watch
+        pods.start()
+        for _ in range(20):
+            await pods.ensure_current(60)
+        assert server.count("GET pods") <= 2
+        asked = server.count("GET pods")
+        await pods.ensure_current(0)
+        assert server.count("GET pods") == asked + 1
+
+
 async def test_a_broken_watch_goes_on_where_it_broke_and_misses_nothing() -> None:
     async with following() as (server, pods):
         await server.put_pod(pod("first"))
@@ -134,7 +160,7 @@ async def test_while_the_server_is_away_looking_raises_and_afterwards_all_is_as_
         await server.break_watches()
         await until(lambda: not pods.is_following, "the break")
         with pytest.raises(BackendError, match="503"):
-            await pods.ensure_current(60)
+            await pods.ensure_current(0)
         assert set(pods.by_name) == {"first"}, "nothing is concluded from silence"
         server.fault = None
         await pods.ensure_current(60)

@@ -35,7 +35,7 @@ from sampan_hub.settings.kubernetes import KubernetesBackend as Settings
 
 log = logging.getLogger(__name__)
 
-FRESH_S = 5.0
+FRESH_S = 20.0
 """Within so long the API server must have said something for a look to need no question."""
 LOOK_GAP = timedelta(seconds=2)
 """Between two full listings that are made because an expected job is not seen."""

@@ -25,6 +25,8 @@ WATCH_S = 240
 SILENCE_S = 90.0
 """A watch says at least once a minute that it is alive."""
 PAGE = 500
+LIST_GAP_S = 1.0
+"""While no watch is open: how long a full listing is taken for the present."""
 PAUSE_AT_LEAST_S = 0.2
 PAUSE_AT_MOST_S = 5.0
 _GONE = 410
@@ -48,6 +50,7 @@ class Pods:
         self._is_following = False
         self._task: asyncio.Task[None] | None = None
         self._looking = asyncio.Lock()
+        self._listed_at_s = -float("inf")
         self.listed_at: datetime | None = None
         """When the last full listing that succeeded was begun."""
         self.lists = 0
@@ -86,7 +89,8 @@ class Pods:
     async def ensure_current(self, fresh_s: float) -> None:
         """Raise ApiUnreachable unless what is known here is what the server knows, give or take `fresh_s`."""
         if not self._is_following:
-            await self.look()
+            if self._clock_s() - self._listed_at_s >= min(fresh_s, LIST_GAP_S):
+                await self.look()
         elif self._clock_s() - self._client.answered_at_s > fresh_s:
             await self._client.get(self._path, labelSelector=self._selector, limit="1", resourceVersion="0")
 
@@ -97,9 +101,10 @@ class Pods:
             if self._version is not None and self.listed_at is not None and self.listed_at >= begun_at:
                 return  # somebody else has just done it
             begun_at = datetime.now(UTC)
+            begun_at_s = self._clock_s()
             pods, version = await self._list()
             self._take(pods, version)
-            self.listed_at = begun_at
+            self.listed_at, self._listed_at_s = begun_at, begun_at_s
 
     async def _list(self) -> tuple[list[Json], str]:
         pods: list[Json] = []
@@ -118,6 +123,7 @@ class Pods:
 
     def _take(self, pods: list[Json], version: str) -> None:
         shown = {_uid(pod) for pod in pods}
+        before = dict(self._pods)
         for pod in [pod for pod in self._pods.values() if _uid(pod) not in shown]:
             if not is_newer(_version(pod), version):
                 self._remove(pod)
@@ -125,7 +131,8 @@ class Pods:
             self.note(pod)
         if self._version is None or is_newer(version, self._version):
             self._version = version
-        self.on_change()
+        if self._pods != before:
+            self.on_change()
 
     def note(self, pod: Json) -> None:
         """Take in what the server said of one pod, unless something newer is known."""
