@@ -74,6 +74,9 @@ class Bench:
         await self.until(spec, Phase.RUNNING)
         return spec
 
+    def pod(self, spec: JobSpec) -> Json:
+        return self.server.objects["pods"][self.name(spec)]
+
     @staticmethod
     def name(spec: JobSpec) -> str:
         return pod_name(spec.identity.kind, spec.job_id)
@@ -143,6 +146,18 @@ async def test_a_policy_of_other_settings_is_replaced(bench: Bench) -> None:
     await stricter.submit([bench.spec(1)])
     (after,) = bench.server.objects["networkpolicies"].values()
     assert before["spec"] != after["spec"]
+
+
+async def test_a_home_made_for_one_node_stays_so_when_the_settings_become_generous(bench: Bench) -> None:
+    await bench.backend.submit([bench.spec(0, kind=Kind.NOTEBOOK)])
+    generous = bench.make("other.sqlite", storage={"home": {"access": "ReadWriteMany"}})
+    worker, others = bench.spec(1), bench.spec(2, owner="ben")
+    await generous.submit([worker, others])
+    claims = {
+        spec.job_id: any("persistentVolumeClaim" in volume for volume in bench.pod(spec)["spec"]["volumes"])
+        for spec in (worker, others)
+    }
+    assert claims == {worker.job_id: False, others.job_id: True}, "no worker waits for a volume of another node"
 
 
 async def test_a_pod_whose_making_was_not_answered_is_found_by_its_name(bench: Bench) -> None:

@@ -79,7 +79,7 @@ class KubernetesBackend:
         self._room = Room(client, settings)
         self._belongings = Belongings(client, self.namespace, instance, settings)
         self._ending = Ending(client, self.namespace, self._pods, self._journal, self._outputs)
-        self._submitter = Submitter(client, pods_path, settings, images, self._pods, self._journal, self._belongings)
+        self._submitter = Submitter(client, pods_path, images, self._pods, self._journal, self._belongings)
 
     def announce(self, changed: Callable[[], None]) -> None:
         """Call this whenever the watch says that something changed."""

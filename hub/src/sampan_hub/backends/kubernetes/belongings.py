@@ -43,6 +43,11 @@ class Belongings:
         self._instance = instance
         self._settings = settings
         self._clock_s = clock_s
+        home = settings.storage.home.model_copy(update={"access": "ReadWriteOnce"})
+        storage = settings.storage.model_copy(update={"home": home})
+        self._settings_of_one_node = settings.model_copy(update={"storage": storage})
+        self._of_one_node: set[str] = set()
+        """Homes that only one node at a time can hold, though the settings have become more generous since."""
         self._claimed_at_s: dict[str, float] = {}
         self._policies: dict[str, str] | None = None
         """By name, what each there was made of."""
@@ -52,8 +57,8 @@ class Belongings:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
-    async def beside(self, identity: Identity) -> AsyncIterator[None]:
-        """Within it everything is there, and stays, that must be before this job's pod.
+    async def beside(self, identity: Identity) -> AsyncIterator[KubernetesBackend]:
+        """Within it everything is there, and stays, that must be before this job's pod. The settings for that pod.
 
         Raises ApiRefused, ApiUnreachable.
         """
@@ -65,7 +70,8 @@ class Belongings:
                     await self._ensure_policy(identity.owner)
                 for claim in make_claims(identity, self._settings.storage):
                     await self._ensure_claim(claim)
-            yield
+            is_of_one_node = names.home_claim(identity.owner) in self._of_one_node
+            yield self._settings_of_one_node if is_of_one_node else self._settings
         finally:
             self._held[name] -= 1
             self._used_at_s[name] = self._clock_s()
@@ -79,6 +85,9 @@ class Belongings:
         except ApiRefused as error:
             if error.reason != "AlreadyExists":
                 raise
+            there = await self._client.get(f"{self._claims_path}/{name}")
+            if not set(claim["spec"]["accessModes"]) <= set(there["spec"]["accessModes"]):
+                self._of_one_node.add(name)
         self._claimed_at_s[name] = self._clock_s()
 
     async def _ensure_policy(self, owner: str) -> None:

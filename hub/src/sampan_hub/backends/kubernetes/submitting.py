@@ -19,7 +19,6 @@ from sampan_hub.backends.kubernetes.pod import make_pod
 from sampan_hub.backends.kubernetes.refusals import explain_refusal
 from sampan_hub.backends.kubernetes.watching import Pods
 from sampan_hub.jobs.model import Reason
-from sampan_hub.settings.kubernetes import KubernetesBackend
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,6 @@ class Submitter:
         self,
         client: KubeClient,
         pods_path: str,
-        settings: KubernetesBackend,
         images: Mapping[str, str],
         pods: Pods,
         journal: Journal,
@@ -51,7 +49,6 @@ class Submitter:
     ) -> None:
         self._client = client
         self._path = pods_path
-        self._settings = settings
         self._images = images
         self._pods = pods
         self._journal = journal
@@ -103,9 +100,9 @@ class Submitter:
 
     async def _make(self, spec: JobSpec) -> Json:
         """The job's pod, made now or before."""
-        async with self._belongings.beside(spec.identity):
+        async with self._belongings.beside(spec.identity) as settings:
             try:
-                return await self._client.post(self._path, make_pod(spec, self._settings, self._images))
+                return await self._client.post(self._path, make_pod(spec, settings, self._images))
             except ApiRefused as error:
                 if error.reason != "AlreadyExists":
                     raise
