@@ -110,7 +110,7 @@ def kubelet_killed(world: KubeWorld, choose: random.Random) -> Iterator[None]:
     world.stop(*coming)
 
 
-@KINDS.enter("kubelet killed until its node counts as lost", alone=True, is_slow=True)
+@KINDS.enter("node lost for a while: its kubelet is killed", alone=True, is_slow=True)
 def node_silent(world: KubeWorld, choose: random.Random) -> Iterator[None]:
     """What runs there is unknown, and is not given up."""
     kubelet = world.kube.component("kubelet")
