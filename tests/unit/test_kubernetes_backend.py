@@ -74,6 +74,13 @@ class Bench:
         await self.until(spec, Phase.RUNNING)
         return spec
 
+    async def until_swept(self) -> None:
+        deadline = time.monotonic() + 10
+        while self.server.objects["networkpolicies"]:
+            assert time.monotonic() < deadline, "policies are not swept"
+            await self.backend.observe()
+            await asyncio.sleep(0.01)
+
     def pod(self, spec: JobSpec) -> Json:
         return self.server.objects["pods"][self.name(spec)]
 
@@ -480,8 +487,7 @@ async def test_a_policy_is_swept_after_the_last_pod_and_a_home_never(
     await bench.backend.observe()
     assert policies, "the next job often comes soon"
     monkeypatch.setattr(belongings, "LINGER_S", 0.0)
-    await bench.backend.observe()
-    assert not policies
+    await bench.until_swept()
     assert bench.server.objects["persistentvolumeclaims"]
 
 
@@ -491,8 +497,18 @@ async def test_a_policy_left_by_an_earlier_service_is_swept(bench: Bench, monkey
     bench.server.objects["pods"].clear()
     monkeypatch.setattr(belongings, "LINGER_S", 0.0)
     bench.backend = bench.make("other.sqlite")
-    await bench.backend.observe()
-    assert not bench.server.objects["networkpolicies"]
+    await bench.until_swept()
+
+
+async def test_no_look_waits_for_policies(bench: Bench) -> None:
+    async def slow(request: web.Request) -> web.Response | None:
+        if request.path.endswith("/networkpolicies"):
+            await asyncio.sleep(30)
+        return None
+
+    bench.server.fault = slow
+    async with asyncio.timeout(5):
+        await bench.backend.observe()
 
 
 async def test_a_policy_stays_while_a_pod_is_on_its_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -508,8 +524,11 @@ async def test_a_policy_stays_while_a_pod_is_on_its_way(bench: Bench, monkeypatc
     bench.server.fault = slow
     submit = asyncio.create_task(bench.backend.submit([bench.spec()]))
     await held.wait()
-    await bench.backend.observe()
+    for _ in range(5):
+        await bench.backend.observe()
+        await asyncio.sleep(0.01)
     assert bench.server.objects["networkpolicies"]
+    assert "DELETE networkpolicies" not in bench.server.requests
     let_go.set()
     assert (await submit).accepted
 

@@ -89,6 +89,7 @@ class KubernetesBackend:
         """End the watch and what is on its way; pods go on."""
         await self._pods.close()
         await self._ending.close()
+        await self._belongings.close()
         await self._client.close()
         self._journal.close()
 
@@ -121,7 +122,7 @@ class KubernetesBackend:
         events = await self._notices.of(living)
         jobs = [observe(sighting, events.get(sighting.uid, ())) for sighting in living]
         strangers = [_ended_stranger(each) for each in sightings if not each.is_living and not each.is_ours]
-        await self._belongings.tend({sighting.owner for sighting in sightings if sighting.is_ours})
+        self._belongings.tend({sighting.owner for sighting in sightings if sighting.is_ours})
         return Listing(
             backend=self.name,
             begun_at=begun_at,

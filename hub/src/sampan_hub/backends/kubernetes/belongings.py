@@ -54,6 +54,7 @@ class Belongings:
         self._policies_at_s = -KNOWN_S
         self._used_at_s: dict[str, float] = {}
         self._held: Counter[str] = Counter()
+        self._tending: asyncio.Task[None] | None = None
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
@@ -116,11 +117,21 @@ class Belongings:
             self._policies_at_s = asked_at_s
         return self._policies
 
-    async def tend(self, owners: Collection[str]) -> None:
-        """Delete the policies of everybody but these, make theirs again that somebody else deleted.
+    def tend(self, owners: Collection[str]) -> None:
+        """Begin to delete the policies of everybody but these, and to make theirs again that somebody else deleted.
 
-        An API server that is away is no error: the next look tends to them.
+        Beside everything else: no look waits for it. An API server that is away is no error: the next look begins anew.
         """
+        if self._tending is None or self._tending.done():
+            self._tending = asyncio.get_running_loop().create_task(self._tend(frozenset(owners)), name="policies")
+
+    async def close(self) -> None:
+        """Give up what is on its way."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.gather(self._tending, return_exceptions=True)
+
+    async def _tend(self, owners: Collection[str]) -> None:
         kept = {names.policy_name(self._instance, owner): owner for owner in owners}
         try:
             there = await self._known_policies()

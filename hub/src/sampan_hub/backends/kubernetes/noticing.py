@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import defaultdict
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 GAP_S = 3.0
 """Between two calls; also how long a pod waits before its notes are looked at."""
+LIMIT_S = 2.0
+"""How long a look waits for explanations."""
 AT_MOST = "1000"
 FEW = 3
 """Up to so many pods are asked for one by one: of a pod that fetches its image not only the warnings tell."""
@@ -43,9 +46,10 @@ class Notices:
         elif now_s - self._asked_at_s >= GAP_S:
             self._asked_at_s = now_s
             try:
-                self._events = await self._ask(late)
-            except BackendError as error:
-                log.info("events cannot be read: %s", error)
+                async with asyncio.timeout(LIMIT_S):
+                    self._events = await self._ask(late)
+            except (BackendError, TimeoutError) as error:
+                log.info("events cannot be read: %s", error or "no answer in time")
                 self._events = {}
         return self._events
 
