@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,22 @@ async def test_the_proxy_asks_for_the_job_of_the_route_at_its_address(
                 assert answer.status == status
 
 
+@pytest.mark.timeout(120)
+async def test_requests_at_once_are_each_held_against_their_own_route(site: CrossingSite, tmp_path: Path) -> None:
+    """The proxy has one object for what it asks of all of them, and fills it anew while others still shake hands."""
+    front, hosts = open_front(site.paths.tls, datetime.now(UTC)), {"a": site.address, "b": "127.0.0.1"}
+    with ExitStack() as servers:
+        async with Hub(site) as hub:
+            for name, host in hosts.items():
+                job, folder = f"aaaaaaaa.{name * 16}", tmp_path / name
+                folder.mkdir()
+                port = servers.enter_context(serving(front.issue(job, {host}, datetime.now(UTC)), host, folder))
+                await add_route(site, hub, f"https://{job}@{host}:{port}", f"probe-{name}")
+            urls = [f"{site.url}/probe-{name}/" for name in hosts] * 20
+            answers = await asyncio.gather(*(hub.session.get(url) for url in urls))
+            assert {answer.status for answer in answers} == {200}
+
+
 def test_a_job_believes_its_own_installation_alone(site: CrossingSite, tmp_path: Path) -> None:
     key = make_key()
     other = certificate_pem(make_authority_certificate(key, "Sampan elsewhere", Usage.SERVER, datetime.now(UTC)))
@@ -244,8 +260,8 @@ async def raw_targets(site: CrossingSite, hub: Hub) -> list[str]:
         return [route["target"] for route in (await answer.json()).values()]
 
 
-async def add_route(site: CrossingSite, hub: Hub, target: str) -> None:
+async def add_route(site: CrossingSite, hub: Hub, target: str, name: str = "probe") -> None:
     token = site._environment()["CONFIGPROXY_AUTH_TOKEN"]
-    url = f"http://127.0.0.1:{site.ports['proxy_api']}/api/routes/probe"
+    url = f"http://127.0.0.1:{site.ports['proxy_api']}/api/routes/{name}"
     async with hub.session.post(url, json={"target": target}, headers={"Authorization": f"token {token}"}) as answer:
         assert answer.status == 201, await answer.text()
