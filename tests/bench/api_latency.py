@@ -77,17 +77,27 @@ async def burst(site: MockSite, player: Player) -> list[float]:
 
 @asynccontextmanager
 async def asker(site: MockSite, path: str, *count: str) -> AsyncIterator[list[float]]:
-    """Asks meanwhile, from a process of its own; the list is filled at the end."""
+    """Asks the service meanwhile, from a process of its own; the list is filled at the end."""
+    address = site.service_url.removeprefix("http://")
+    async with asking(address, path, site.credential("hub", "hub"), *count) as answers:
+        yield answers
+
+
+@asynccontextmanager
+async def asking(
+    address: str, path: str, credential: str, *count: str, authority: Path | None = None
+) -> AsyncIterator[list[float]]:
+    """Asks any server; see `tests.bench.asker`."""
     answers: list[float] = []
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.bench.asker",
-        site.service_url.removeprefix("http://"),
+        address,
         path,
         *count,
         cwd=ROOT,
-        env={**os.environ, "BENCH_CREDENTIAL": site.credential("hub", "hub")},
+        env={**os.environ, "BENCH_CREDENTIAL": credential, "BENCH_CA": str(authority or "")},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

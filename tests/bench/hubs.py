@@ -37,9 +37,9 @@ class HubClient:
         assert status == 201, body
         return str(body["token"])
 
-    async def start(self, name: str) -> int:
+    async def start(self, name: str, options: dict[str, Any] | None = None) -> int:
         """Ask for a server and wait as the pending page does; the status of the asking."""
-        status, body = await self.call("POST", f"/users/{name}/server", {})
+        status, body = await self.call("POST", f"/users/{name}/server", options or {})
         if status == 202:
             await self._wait_ready(name)
         elif status not in (201, 429):
