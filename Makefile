@@ -109,6 +109,10 @@ bench-slurm: test-tools  ## Measure on a real Slurm beside the peers (needs root
 	@tools/install-system $(slurm_packages)
 	$(bin)/python -m tests.bench.slurm
 
+bench-kube: test-tools  ## Measure on a real Kubernetes beside the peers (needs root)
+	@tests/testbeds/kube/build.sh
+	$(bin)/python -m tests.bench.kube
+
 chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 	CHAOS_KILLS=60 CHAOS_SECONDS=300 $(pytest) -s tests/system/test_chaos.py
 
@@ -138,6 +142,7 @@ lock: test-tools  ## Renew all lock files
 	$(compile) --upgrade tests/requirements.in -o tests/requirements.lock
 	$(compile) --upgrade tests/requirements-user.in -o tests/requirements-user.lock
 	$(compile) --upgrade tests/bench/requirements.in -o tests/bench/requirements.lock
+	$(compile) --upgrade -c client/requirements.lock tests/bench/kube/images/requirements.in -o tests/bench/kube/images/requirements.lock
 	$(compile) --upgrade docs/requirements.in -o docs/requirements.lock
 	cd hub/proxy && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 

@@ -1,0 +1,1 @@
+"""Measures on a real Kubernetes: Sampan as its chart installs it, beside KubeSpawner and dask-kubernetes."""
