@@ -50,17 +50,23 @@ class Relay:
         while True:
             try:
                 near, _ = listener.accept()
+            except OSError:
+                return  # closed
+            self.connections += 1
+            try:
                 far = socket.create_connection(self._target, timeout=5)
             except OSError:
-                return
+                _end(near)  # nobody is there: whoever asked sees as much
+                continue
             far.settimeout(None)
-            self.connections += 1
             with self._lock:
-                if self._listener is not listener:
-                    _end(near)
-                    _end(far)
-                    return
-                self._open |= {near, far}
+                is_open = self._listener is listener
+                if is_open:
+                    self._open |= {near, far}
+            if not is_open:
+                _end(near)
+                _end(far)
+                return
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
 

@@ -75,7 +75,7 @@ class Cluster:
 
 
 def refusal(status: int, reason: str) -> ApiRefused:
-    return ApiRefused(status, reason, "", {}, 0.0)
+    return ApiRefused(status, reason, "")
 
 
 async def ensure(cluster: Cluster, trial: str | None = None) -> list[str]:

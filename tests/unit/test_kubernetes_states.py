@@ -254,13 +254,13 @@ def test_every_note_has_words() -> None:
     ],
 )
 def test_refusals(status: int, reason: str, message: str, code: str | None) -> None:
-    told = explain_refusal(ApiRefused(status, reason, message, {}, 0.0))
+    told = explain_refusal(ApiRefused(status, reason, message))
     assert (told.code if told else None) == code
 
 
 def test_a_quota_says_how_much_is_used() -> None:
     message = 'pods "x" is forbidden: exceeded quota: team, requested: cpu=1, used: cpu=8, limited: cpu=8'
-    told = explain_refusal(ApiRefused(403, "Forbidden", message, {}, 0.0))
+    told = explain_refusal(ApiRefused(403, "Forbidden", message))
     assert told is not None
     assert told.text == (
         "The quota team of the namespace is used up: cpu=8 of cpu=8 are in use, cpu=1 more were asked for."

@@ -15,9 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 import jwt
 
 from sampan_hub.backends.base import BackendError
+from sampan_hub.backends.kubernetes.volumes import AUDIENCE
 
-AUDIENCE = "sampan"
-"""What the tokens are asked for; the API server itself takes none of them."""
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 """What a cluster signs with. None of them works with a secret, or without a key."""
 LEEWAY_S = 60.0

@@ -30,7 +30,6 @@ CONNECTIONS = 40
 TOKEN_FRESH_S = 60.0
 ACCEPTED = "application/json, */*;q=0.5"
 """JSON under whatever name: the published keys are called otherwise, and refused to who asks for this one alone."""
-JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -41,14 +40,11 @@ class ApiUnreachable(BackendError):
 class ApiRefused(BackendError):
     """The API server answered that it will not do it. `reason` is its own word, such as `AlreadyExists`."""
 
-    def __init__(
-        self, status: int, reason: str, message: str, details: Mapping[str, Any], retry_after_s: float
-    ) -> None:
+    def __init__(self, status: int, reason: str, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(f"Kubernetes answered {status} {reason}: {message}")
         self.status = status
         self.reason = reason
         self.message = message
-        self.details = details
         self.retry_after_s = retry_after_s
 
     @property
@@ -82,8 +78,9 @@ class KubeClient:
     async def put(self, path: str, body: Json) -> Json:
         return await self._call("PUT", path, {}, body)
 
-    async def patch(self, path: str, body: Json | list[Json], form: str = MERGE_PATCH) -> Json:
-        return await self._call("PATCH", path, {}, body, form)
+    async def patch(self, path: str, body: Json) -> Json:
+        """Merge these values into an object."""
+        return await self._call("PATCH", path, {}, body, MERGE_PATCH)
 
     async def delete(self, path: str, body: Json | None = None) -> Json:
         return await self._call("DELETE", path, {}, body)
@@ -205,11 +202,4 @@ def _refusal(status: int, data: bytes, headers: Mapping[str, str]) -> ApiRefused
     said = said if isinstance(said, dict) else {}
     message = str(said.get("message") or data[:300].decode(errors="replace"))
     wait = headers.get("Retry-After", "")
-    details = said.get("details")
-    return ApiRefused(
-        status,
-        str(said.get("reason") or ""),
-        message,
-        details if isinstance(details, dict) else {},
-        float(wait) if wait.isdecimal() else 0.0,
-    )
+    return ApiRefused(status, str(said.get("reason") or ""), message, float(wait) if wait.isdecimal() else 0.0)

@@ -5,7 +5,7 @@ A word that no table has changes nothing by itself: phases decide, words only ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -179,8 +179,3 @@ def parse_time(text: object) -> datetime | None:
         return datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-
-
-def living(pods: Mapping[str, Pod]) -> Iterator[Pod]:
-    """Those that have not ended."""
-    return (pod for pod in pods.values() if phase_of(pod) is not Phase.ENDED)

@@ -21,6 +21,7 @@ JOB_DIR = "/var/run/sampan-job"
 TOKEN_DIR = "/var/run/sampan"  # noqa: S105 - a folder
 TOKEN_FILE = f"{TOKEN_DIR}/token"
 AUDIENCE = "sampan"
+"""What tokens are asked for; the API server itself takes none of them."""
 TOKEN_LIFETIME_S = 3600
 _JOB_DIR_SIZE = "32Mi"
 _READ_BY_OWNER_AND_GROUP = 0o440
