@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sampan_hub.jobs.model import Exit
-from sampan_hub.settings.model import Limit, Limits
+from sampan_hub.settings.model import Environment, Limit, Limits
 from tests.contract.api_site import GIB, ApiSite, Reply, make_settings, running_site
 
 HOSTING = {"kind": "fake", "cluster_host": "job", "scheduler": {"cores": 0.5, "memory": "512M"}}
@@ -128,3 +128,16 @@ async def test_a_cluster_ends_with_its_host_and_says_why(site: ApiSite) -> None:
         return set((await states(site, cluster["id"])).values()) == {"ended"}
 
     await site.until(all_ended)
+
+
+@pytest.mark.parametrize("host", ["job", "notebook"])
+async def test_hosts_start_workers_in_their_notebooks_environment(tmp_path: Path, host: str) -> None:
+    environments = {name: Environment(prefix=Path(f"/opt/{name}")) for name in ("default", "other")}
+    backends = {"fake": {"kind": "fake", "cluster_host": host}}
+    settings = make_settings(tmp_path, environments=environments, backends=backends)
+    async with running_site(tmp_path, settings) as site:
+        credential = (await site.claim(await site.start_notebook(environment="other"))).body["credential"]
+        answer = (await ask(site, credential)).body
+        more = await site.submit_workers(answer["credential"], answer["cluster"]["id"], ["calc-7"])
+        jobs = [item["job"] for item in [*more.body["items"], *(answer["workers"] or {"items": []})["items"]]]
+        assert {job["environment"] for job in [*jobs, *([answer["host"]] if answer["host"] else [])]} == {"other"}

@@ -65,7 +65,8 @@ def draft(
 ) -> BatchDraft:
     kind = {"kind": "notebook", "owner": "ana"} if caller is HUB else {"kind": "worker"}
     request = {"batch": "a-batch-key", "base": {**kind, **base}, "items": items or [{"name": "one"}]}
-    site = Site(settings, is_executable=lambda path: path == "/usr/bin/python3")
+    environment = caller.job.environment if caller.job else None
+    site = Site(settings, lambda path: path == "/usr/bin/python3", environment)
     return make_batch_draft(SubmitRequest.model_validate(request), caller, cluster, site)
 
 
