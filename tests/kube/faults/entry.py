@@ -7,6 +7,7 @@ path chooses the installation; `POST /runs/JOB/RUN` is what the jobs' program te
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from collections import defaultdict
 from contextlib import suppress
@@ -17,10 +18,11 @@ HEAD_S = 20
 
 
 class Entry:
-    """`routes`: the port of each installation's service. `runs`: by job id, each run that was let to work."""
+    """`routes`: the ports of each installation's services, of which every connection gets one.
+    `runs`: by job id, each run that was let to work."""
 
     def __init__(self) -> None:
-        self.routes: dict[str, int] = {}
+        self.routes: dict[str, list[int]] = {}
         self.runs: defaultdict[str, list[str]] = defaultdict(list)
         self.url = ""
         self._server: asyncio.Server | None = None
@@ -55,7 +57,7 @@ class Entry:
         self, name: str, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
-            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self.routes[name])
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", random.choice(self.routes[name]))
         except (OSError, KeyError):
             writer.write(AWAY)
             return

@@ -57,9 +57,14 @@ class Light(Asking):
 
     def start(self) -> None:
         port = free_port()
+        self._process = self.spawn(port)
+        self.ground.entry.routes[self.name] = [port]
+
+    def spawn(self, port: int) -> subprocess.Popen[bytes]:
+        """One service on this port of loopback."""
         words = ["-m", "sampan_hub.service", "--port", str(port), "--config", str(self._settings)]
         with (self.folder / "service.log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, *words],
                 cwd=self.folder,
                 env={**os.environ, **self.ground.kube.environment},
@@ -68,7 +73,6 @@ class Light(Asking):
                 stderr=log,
                 start_new_session=True,
             )
-        self.ground.entry.routes[self.name] = port
 
     def revive(self) -> None:
         with self._lock:

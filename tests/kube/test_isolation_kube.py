@@ -1,0 +1,350 @@
+"""What bob's pod gets of alice's, of the cluster and of the service: nothing; and the same request from who may, all.
+
+Two walls, each proved without the other: policies of the network between pods, and TLS for who gets past those, which
+the node itself does. Kubernetes' own API knows pods of jobs by nothing at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.kube.chart_rig import Release, installed
+from tests.kube.conftest import REGISTRY, Images
+from tests.kube.pods import make_pod, run_to_end
+from tests.slurm.installation.person import Notebook, Person, RemoteKernel
+from tests.support import stranger
+from tests.support.installation import wait_until
+from tests.support.pod_cluster import make_rsa
+from tests.testbeds.kube.cluster import KubeCluster
+
+pytestmark = pytest.mark.timeout(420)
+
+STRANGER = Path(stranger.__file__).read_text()
+RESULT = "result-of-alice-51c7e0d2"
+METADATA = "169.254.169.254"
+CREDENTIALS = "credentials-of-the-cloud-9b1f"
+LITTLE: dict[str, Any] = {
+    "config": {"backends": {"kubernetes": {"scheduler": {"cores": 0.1, "memory": "500M"}}}, "default_size": "tiny"}
+}
+BEGIN = """
+from sampan import Cluster
+cluster = Cluster(1, name="work")
+client = cluster.get_client()
+client.wait_for_workers(1, 120)
+client.publish_dataset(kept=client.submit(lambda: "-".join(["result", "of", "alice", "51c7e0d2"]), key="kept"))
+"""
+PROBE = """
+import json, os, subprocess, sys
+asked = [subprocess.Popen([sys.executable, "-I", "-c", stranger, json.dumps([address]), *pairs], stdout=-1, text=True)
+         for address in addresses]
+print(json.dumps([seen for each in asked for seen in json.loads(each.communicate()[0])]))
+"""
+PAIRS = """
+import os
+pairs = [os.environ["JUPYTERHUB_SSL_CERTFILE"], os.environ["JUPYTERHUB_SSL_KEYFILE"]]
+pairs += [os.environ[f"DASK_DISTRIBUTED__COMM__TLS__CLIENT__{end}"] for end in ("CERT", "KEY")]
+"""
+AS_A_CLIENT = """
+import json
+from distributed import Client
+outcomes = {}
+for address in addresses:
+    try:
+        with Client(address, security=client.security, timeout=4, set_as_default=False) as other:
+            outcomes[address] = repr(other.submit(sum, [1, 2]).result(20))
+    except OSError as error:
+        outcomes[address] = "refused"
+print(json.dumps(outcomes))
+"""
+LISTENERS = """
+import re, pathlib
+for name in ("tcp", "tcp6"):
+    for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]:
+        words = line.split()
+        host, port = words[1].split(":")
+        if words[3] == "0A" and host not in ("0100007F", "00000000000000000000000001000000"):
+            print(int(port, 16))
+"""
+FETCH = """
+import json, ssl, sys, urllib.error, urllib.request
+trust = ssl.create_default_context()
+trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+answers = {}
+for name, (method, url, headers, body) in json.loads(asked).items():
+    request = urllib.request.Request(url, method=method, headers=headers, data=body and json.dumps(body).encode())
+    try:
+        with urllib.request.urlopen(request, timeout=8, context=trust) as answer:
+            answers[name] = [answer.status, answer.read(2000).decode(errors="replace")]
+    except urllib.error.HTTPError as error:
+        answers[name] = [error.code, error.read(2000).decode(errors="replace")]
+    except OSError as error:
+        answers[name] = [0, type(error).__name__]
+print(json.dumps(answers))
+"""
+Request = tuple[str, str, dict[str, str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """Somebody with a notebook, a kernel in it, and perhaps a cluster."""
+
+    person: Person
+    notebook: Notebook
+    kernel: RemoteKernel
+
+    @property
+    def job(self) -> dict[str, Any]:
+        return self.notebook.job
+
+    def fetch(self, asked: Mapping[str, Request]) -> dict[str, list[Any]]:
+        """By name, status and text of what the kernel gets; status 0: no answer, and the error's name."""
+        return dict(json.loads(self.kernel.run(f"asked = {json.dumps(asked)!r}\n{FETCH}", 90)))
+
+
+@pytest.fixture(scope="module")
+def release(kube: KubeCluster, images: Images) -> Iterator[Release]:
+    assert images.notebook.startswith(f"{REGISTRY}/")
+    with installed(kube, REGISTRY, "isolation", LITTLE) as made:
+        yield made
+
+
+def at_work(release: Release, name: str) -> Working:
+    person = Person(release, name)  # type: ignore[arg-type]
+    notebook = person.start(timeout_s=150, size="small")
+    return Working(person, notebook, notebook.kernel())
+
+
+@pytest.fixture(scope="module")
+def alice(release: Release) -> Working:
+    working = at_work(release, "alice")
+    working.kernel.run(BEGIN, 180)
+    return working
+
+
+@pytest.fixture(scope="module")
+def bob(release: Release) -> Working:
+    return at_work(release, "bob")
+
+
+@pytest.fixture(scope="module")
+def hers(release: Release, alice: Working) -> list[dict[str, Any]]:
+    """Where alice's pods listen, as each of them sees it: notebook, scheduler, worker."""
+    found: list[dict[str, Any]] = []
+    pods = {pod["metadata"]["labels"]["sampan.io/kind"]: pod for pod in release.pods(owner="alice")}
+    assert set(pods) == {"notebook", "scheduler", "worker"}
+    for pod in pods.values():
+        argv = ("exec", pod["metadata"]["name"], "--", "/opt/sampan/bin/python", "-c", LISTENERS)
+        ports = set(release.kubectl(*argv).split())
+        assert ports, f"{pod['metadata']['name']} listens nowhere"
+        found += [{"tcp": int(port), "host": pod["status"]["podIP"]} for port in sorted(ports)]
+    return found
+
+
+def check_nothing_said(report: list[dict[str, Any]]) -> None:
+    for seen in report:
+        for answer in seen["http"].values():
+            status = answer.split(" ", 2)[1] if answer.startswith("HTTP/") else ""
+            assert not status.startswith("2"), seen
+            assert RESULT not in answer, seen
+        for word in (seen["tls"], *seen["tls_as_oneself"]):
+            assert not word.startswith("said") or word == "said 0 bytes", seen
+        assert RESULT not in seen["zmq"], seen
+
+
+def probe(kernel: RemoteKernel, addresses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a stranger in this kernel's pod gets of them, who also shows the certificates that are his."""
+    given = f"stranger = {STRANGER!r}; addresses = {addresses!r}\n{PAIRS}\n"
+    return list(json.loads(kernel.run(given + PROBE, 150)))
+
+
+def test_her_pods_say_nothing_to_his(bob: Working, hers: list[dict[str, Any]]) -> None:
+    report = probe(bob.kernel, hers)
+    check_nothing_said(report)
+    assert all(set(seen["http"].values()) <= {"silence", "ConnectionRefusedError"} for seen in report), report
+
+
+def test_her_schedulers_and_workers_take_no_task_of_his(
+    alice: Working, bob: Working, hers: list[dict[str, Any]]
+) -> None:
+    addresses = [f"tls://{address['host']}:{address['tcp']}" for address in hers]
+    made = "from dask.distributed import Security\nimport types\nclient = types.SimpleNamespace(security=Security())\n"
+    outcomes = json.loads(bob.kernel.run(f"{made}addresses = {addresses!r}\n{AS_A_CLIENT}", 120))
+    assert outcomes == dict.fromkeys(addresses, "refused")
+    own = json.loads(alice.kernel.run(f"addresses = [client.scheduler.address]\n{AS_A_CLIENT}", 60))
+    assert list(own.values()) == ["3"], "the same words, to her own"
+
+
+def test_who_gets_past_the_policies_meets_tls(kube: KubeCluster, hers: list[dict[str, Any]]) -> None:
+    """No policy keeps a node from its pods, so what it gets is what TLS alone lets through."""
+    said = kube.run([*kube.inside(), "python3", "-I", "-c", STRANGER, json.dumps(hers)], timeout_s=200).stdout
+    report = json.loads(said)
+    check_nothing_said(report)
+    met = [seen for seen in report if any(word != "silence" for word in seen["http"].values())]
+    assert len(met) == len(report), "the node does reach them"
+
+
+def test_what_else_is_in_the_namespace_is_kept_from_them(
+    release: Release, kube: KubeCluster, images: Images, hers: list[dict[str, Any]]
+) -> None:
+    """A pod that is nobody's job, in this namespace and in another, asks alice's and the database."""
+    database = release.get("service", "postgresql")["spec"]["clusterIP"]
+    addresses = [*hers, {"tcp": 5432, "host": database}]
+    argv = ["/opt/sampan/bin/python", "-I", "-c", STRANGER, json.dumps(addresses)]
+    with kube.namespace("elsewhere") as elsewhere:
+        for namespace in (release.namespace, elsewhere):
+            report = json.loads(run_to_end(kube, namespace, make_pod("stranger", images.notebook, argv), 240))
+            check_nothing_said(report)
+            answers = {word for seen in report for word in seen["http"].values()}
+            assert answers <= {"silence", "ConnectionRefusedError"}, answers
+
+
+@contextmanager
+def served_by_the_node(kube: KubeCluster) -> Iterator[None]:
+    """Credentials at the address where clouds have them."""
+    page = f"HTTP/1.0 200 OK\\r\\n\\r\\n{CREDENTIALS}"
+    serve = (
+        "import socket\n"
+        f"server = socket.create_server(('{METADATA}', 80))\n"
+        "while True:\n"
+        "    asked, _ = server.accept()\n"
+        f"    asked.recv(9999); asked.sendall(b'{page}'); asked.close()\n"
+    )
+    address = [*kube.inside(), "ip", "address"]
+    kube.run([*address, "replace", f"{METADATA}/32", "dev", "lo"])
+    process = subprocess.Popen([*kube.inside(), "python3", "-I", "-c", serve])
+    try:
+        fetch = f"import urllib.request as u; print(u.urlopen('http://{METADATA}/', timeout=3).read().decode())"
+        said = lambda: kube.run([*kube.inside(), "python3", "-I", "-c", fetch], check=False).stdout  # noqa: E731
+        wait_until(lambda: CREDENTIALS in said(), 20, "the node serves credentials")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        kube.run([*address, "del", f"{METADATA}/32", "dev", "lo"])
+
+
+def test_the_cluster_says_nothing_to_a_job(release: Release, kube: KubeCluster, images: Images, bob: Working) -> None:
+    """The metadata address, the API server (by its service's address and its own), the kubelet, hub and database."""
+    hub = release.component("hub")["status"]["podIP"]
+    asked: dict[str, Request] = {
+        "metadata": ("GET", f"http://{METADATA}/latest/meta-data/", {}, None),
+        "api": ("GET", "https://10.202.0.1/version", {}, None),
+        "api of the node": ("GET", f"https://{kube.NODE_IP}:6443/version", {}, None),
+        "kubelet": ("GET", f"https://{kube.NODE_IP}:10250/healthz", {}, None),
+        "hub": ("GET", f"https://{hub}:8443/hub/api", {}, None),
+        "service": ("GET", f"https://{hub}:8444/services/sampan/readyz", {}, None),
+    }
+    with served_by_the_node(kube):
+        got = bob.fetch(asked)
+        assert {name: status for name, (status, _) in got.items()} == dict.fromkeys(asked, 0), got
+        argv = ["/opt/sampan/bin/python", "-I", "-c", f"asked = {json.dumps(asked)!r}\n{FETCH}"]
+        free = json.loads(run_to_end(kube, release.namespace, make_pod("free", images.notebook, argv)))
+    assert CREDENTIALS in free["metadata"][1], free
+    assert (free["api"][0], free["api of the node"][0]) == (200, 200), free
+
+
+def token_of(release: Release, working: Working) -> str:
+    """What the cluster put into the pod of this notebook."""
+    pod = f"notebook-{working.job['id'].replace('.', '-')}"
+    return release.kubectl("exec", pod, "--", "cat", "/var/run/sampan/token").strip()
+
+
+def test_the_service_takes_nothing_that_was_forged(release: Release, alice: Working, bob: Working) -> None:
+    """For alice's job: bob's own token, tokens that he signs or does not sign, a credential that he makes up."""
+    token, hers = token_of(release, bob), alice.job["id"]
+    header, said, _ = token.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(f"{said}=="))
+    pod = next(iter(release.pods(owner="alice", kind="notebook")))["metadata"]
+    claims["kubernetes.io"]["pod"] = {"name": pod["name"], "uid": pod["uid"]}
+    key_id = json.loads(base64.urlsafe_b64decode(f"{header}=="))["kid"]
+    forged = {
+        "his own token": token,
+        "signed by himself": jwt.encode(claims, make_rsa(), algorithm="RS256", headers={"kid": key_id}),
+        "not signed": jwt.encode(claims, "", algorithm="none", headers={"kid": key_id}),
+        "with another's signature": f"{header}.{_base64(claims)}.{token.rpartition('.')[2]}",
+        "made up": f"{hers}.notebook.{'A' * 43}",
+    }
+    service = bob.kernel.run("import os; print(os.environ['SAMPAN_SERVICE'])").strip()
+    base = f"{service}/api/v1"
+    run = {"run": pod["uid"], "host": "h"}
+    asked: dict[str, Request] = {}
+    for name, credential in forged.items():
+        bearer = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
+        asked[f"claim {name}"] = ("POST", f"{base}/jobs/{hers}/claim", bearer, run)
+        asked[f"report {name}"] = ("POST", f"{base}/jobs/{hers}/report", bearer, {"busy": False})
+        asked[f"job {name}"] = ("GET", f"{base}/jobs/{hers}", bearer, None)
+        asked[f"session {name}"] = ("GET", f"{base}/session", bearer, None)
+    got = bob.fetch(asked)
+    assert {status for status, _ in got.values()} <= {401, 404}, got
+    assert not any(alice.person.name in text for _, text in got.values()), got
+    own = "from pathlib import Path; print(Path(os.environ['SAMPAN_CREDENTIAL_FILE']).read_text())"
+    bearer = {"Authorization": f"Bearer {bob.kernel.run(f'import os; {own}').strip()}"}
+    assert bob.fetch({"session": ("GET", f"{base}/session", bearer, None)})["session"][0] == 200, "his own is taken"
+
+
+def _base64(claims: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+
+
+def test_the_entry_gives_him_nothing_of_hers(bob: Working, alice: Working) -> None:
+    """With what his notebook has of JupyterHub, by the way that all jobs have; and she gets it from outside."""
+    names = ("JUPYTERHUB_API_TOKEN", "SAMPAN_SERVICE")
+    token, service = bob.kernel.run(f"import os; print(*(os.environ[name] for name in {names}))").split()
+    entry, headers = service.removesuffix("/services/sampan"), {"Authorization": f"token {token}"}
+    paths = ("/user/alice/api/contents", "/user/alice/api/kernels", "/user/alice/sampan/work/status")
+    paths += ("/hub/api/users/alice", f"/services/sampan/api/v1/jobs/{alice.job['id']}/log")
+    got = bob.fetch({path: ("GET", f"{entry}{path}", headers, None) for path in paths})
+    assert {status for status, _ in got.values()} <= {403, 404}, got
+    assert {alice.person.ask("GET", path)[0] for path in paths} == {200}
+
+
+def as_bearer(kube: KubeCluster, token: str, path: str) -> int:
+    """The API server's status for who has this token and nothing else."""
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    request = urllib.request.Request(f"https://{kube.NODE_IP}:6443{path}", headers={"Authorization": f"Bearer {token}"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
+    try:
+        with opener.open(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_the_api_server_knows_a_pod_by_nothing(release: Release, kube: KubeCluster, bob: Working) -> None:
+    pod = f"notebook-{bob.job['id'].replace('.', '-')}"
+    (mounted,) = release.kubectl("exec", pod, "--", "sh", "-c", "ls -d /var/run/secrets/* 2>&1; true").splitlines()
+    assert "No such file" in mounted
+    place = f"/api/v1/namespaces/{release.namespace}"
+    words = ("create", "token", "sampan-jobs", f"--namespace={release.namespace}")
+    minted = kube.kubectl(*words).strip()
+    for path in (f"{place}/pods", f"{place}/secrets", f"{place}/configmaps", "/api/v1/nodes"):
+        assert as_bearer(kube, token_of(release, bob), path) == 401, "the token of a pod is meant for Sampan alone"
+        assert as_bearer(kube, minted, path) == 403, "and its account may do nothing, were it to get another"
+
+
+def test_the_account_of_jobs_may_nothing_that_not_everybody_may(release: Release, kube: KubeCluster) -> None:
+    with kube.namespace("nobody") as elsewhere:
+        kube.kubectl("create", "serviceaccount", "nobody", "--namespace", elsewhere)
+        rights = []
+        for namespace, account in ((release.namespace, "sampan-jobs"), (elsewhere, "nobody")):
+            groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+            who = [f"--as=system:serviceaccount:{namespace}:{account}", *(f"--as-group={group}" for group in groups)]
+            said = kube.kubectl("auth", "can-i", "--list", *who, "--namespace", namespace, "--no-headers")
+            rights.append({" ".join(line.split()) for line in said.splitlines()})
+    assert rights[0] == rights[1]
+    assert not any(word in right for right in rights[0] for word in ("pods", "secrets", "configmaps")), rights[0]
