@@ -14,7 +14,7 @@ from tests.slurm.installation.person import Notebook, Person
 from tests.support.installation import wait_until
 from tests.testbeds.kube.cluster import KubeCluster
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 
 LITTLE: dict[str, Any] = {
     "config": {"backends": {"kubernetes": {"scheduler": {"cores": 0.1, "memory": "500M"}}}, "default_size": "tiny"}
