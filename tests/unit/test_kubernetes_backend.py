@@ -336,6 +336,19 @@ async def test_notes_are_asked_for_only_while_something_waits(bench: Bench, monk
     assert bench.server.count("GET events") == asked
 
 
+async def test_a_pod_on_a_silent_node_is_out_of_sight_and_its_end_is_not_concluded(bench: Bench) -> None:
+    spec = await bench.running()
+    await bench.server.set_status(bench.name(spec), {**RUNNING, "conditions": [{"type": "Ready", "status": "False"}]})
+    deadline = time.monotonic() + 10
+    while find(listing := await bench.backend.observe(), spec) is not None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert "does not answer: how its jobs are (1) is unknown" in listing.troubles[0]
+    await bench.server.set_status(bench.name(spec), RUNNING)
+    await bench.until(spec, Phase.RUNNING)
+    assert (await bench.backend.observe()).troubles == ()
+
+
 # ---- ends
 
 

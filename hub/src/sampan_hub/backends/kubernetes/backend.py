@@ -28,7 +28,7 @@ from sampan_hub.backends.kubernetes.names import INSTANCE
 from sampan_hub.backends.kubernetes.noticing import Notices
 from sampan_hub.backends.kubernetes.outputs import Outputs
 from sampan_hub.backends.kubernetes.room import Room
-from sampan_hub.backends.kubernetes.sighting import Reader, Sighting, observe
+from sampan_hub.backends.kubernetes.sighting import Reader, Sighting, describe_silence, observe
 from sampan_hub.backends.kubernetes.submitting import SUBMIT_TIMEOUT_S, Submitter
 from sampan_hub.backends.kubernetes.watching import Pods
 from sampan_hub.settings.kubernetes import KubernetesBackend as Settings
@@ -116,9 +116,8 @@ class KubernetesBackend:
         begun_at = await self._look_for(expected, begun_at)
         sightings, troubles = self._reader.read(self._pods.by_name.values())
         troubles += await self._ending.note(sightings, self._reader)
-        living = [
-            each for each in sightings if each.is_living and not self._journal.has_run_ended(each.job_id, each.uid)
-        ]
+        troubles += describe_silence(sightings)
+        living = [each for each in sightings if each.is_living and self._is_news(each)]
         events = await self._notices.of(living)
         jobs = [observe(sighting, events.get(sighting.uid, ())) for sighting in living]
         strangers = [_ended_stranger(each) for each in sightings if not each.is_living and not each.is_ours]
@@ -131,6 +130,13 @@ class KubernetesBackend:
             complete_history=True,
             troubles=tuple(troubles),
         )
+
+    def _is_news(self, sighting: Sighting) -> bool:
+        """Whether it says how its job is: not what has ended since, and not a pod whose node says nothing any more.
+
+        The latter is left out, so that its job counts as out of sight, and after its time as lost.
+        """
+        return not (sighting.is_out_of_sight or self._journal.has_run_ended(sighting.job_id, sighting.uid))
 
     async def _look_for(self, expected: Collection[Expected], begun_at: datetime) -> datetime:
         """Since when this is complete: what should be there and is not shown was looked for in a full listing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -49,6 +50,10 @@ class Sighting:
     @property
     def is_living(self) -> bool:
         return self.phase is not Phase.ENDED
+
+    @property
+    def is_out_of_sight(self) -> bool:
+        return self.phase is Phase.UNKNOWN and states.is_out_of_sight(self.pod)
 
     @property
     def address(self) -> str:
@@ -112,6 +117,16 @@ def observe(sighting: Sighting, events: Iterable[Mapping[str, Any]] = ()) -> Obs
         case Phase.RUNNING:
             return replace(seen, run=RunIdentity(sighting.uid), started_at=states.started_at(pod))
     return seen
+
+
+def describe_silence(sightings: Iterable[Sighting]) -> list[str]:
+    """In words: nodes that say nothing any more of pods that were running there."""
+    nodes = Counter(str(each.pod.get("spec", {}).get("nodeName")) for each in sightings if each.is_out_of_sight)
+    return [
+        f"The node {node} does not answer: how its jobs are ({count}) is unknown. Bring it back, or delete it in "
+        "Kubernetes once it is certain that nothing runs there."
+        for node, count in sorted(nodes.items())
+    ]
 
 
 def observe_end(sighting: Sighting, now: datetime, *, was_deleted: bool) -> Observed:

@@ -77,7 +77,7 @@ _TELLING = frozenset({"evicted", "node-refused", "cannot-run"})
 def phase_of(pod: Pod) -> Phase:
     """As far as Kubernetes says. What runs on a node that has fallen silent is unknown."""
     phase = PHASES.get(str(pod.get("status", {}).get("phase")), Phase.UNKNOWN)
-    return Phase.UNKNOWN if phase is Phase.RUNNING and is_out_of_sight(pod) else phase
+    return Phase.UNKNOWN if is_out_of_sight(pod) else phase
 
 
 def is_out_of_sight(pod: Pod) -> bool:
@@ -85,9 +85,10 @@ def is_out_of_sight(pod: Pod) -> bool:
 
     Jobs have no probes, so nothing else makes them so.
     """
+    phase = pod.get("status", {}).get("phase")
     container = main_status(pod)
-    ready = condition(pod, "Ready")
-    return ready.get("status") == "False" and bool(container.get("ready")) and "running" in container.get("state", {})
+    is_up = bool(container.get("ready")) and "running" in container.get("state", {})
+    return phase == "Unknown" or (phase == "Running" and is_up and condition(pod, "Ready").get("status") == "False")
 
 
 def main_status(pod: Pod) -> Mapping[str, Any]:
