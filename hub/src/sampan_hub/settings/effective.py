@@ -20,7 +20,7 @@ def effective_settings(path: Path | None = None) -> Settings:
 
 
 def front_settings(path: Path | None = None) -> Settings:
-    """The same for who only listens: with a `layout`, of the keys that say where (`load.FRONT_KEYS`) and of no other."""
+    """The same for who only listens: with a `layout`, of the keys that say where (`load.FRONT_KEYS`), and no other."""
     settings = complete(load_settings(path, front=True), detect_machine())
     _refuse(refusals(settings) if settings.layout is None else front_refusals(settings))
     return settings
