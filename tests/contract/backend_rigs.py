@@ -32,6 +32,8 @@ class Rig(Protocol):
     backend: Backend
     total: Resources
     """All that the backend has."""
+    patience_s: float
+    """How long the machine under it may take for what a test waits for."""
 
     def spec(self, resources: Resources = SMALL) -> JobSpec:
         """A job that runs until it is stopped or `let_end`."""
@@ -50,6 +52,7 @@ class LocalRig:
     """Real processes that end when a file tells them to."""
 
     total = TOTAL
+    patience_s = 20.0
 
     def __init__(self, tmp_path: Path) -> None:
         self._jobs = LocalJobs(
@@ -109,6 +112,7 @@ class FakeRig:
     """Jobs that only pretend."""
 
     total = TOTAL
+    patience_s = 20.0
 
     def __init__(self) -> None:
         self._fake = FakeBackend(total=TOTAL)
@@ -131,7 +135,7 @@ class FakeRig:
 
 async def until_phase(rig: Rig, job_id: str, phase: Phase) -> Observed:
     """The job once the backend shows it in this phase."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + rig.patience_s
     while (seen := find(await rig.backend.observe(), job_id)) is None or seen.phase is not phase:
         assert time.monotonic() < deadline, f"{job_id} is not {phase}: {seen}"
         await asyncio.sleep(0.02)

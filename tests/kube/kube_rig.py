@@ -132,6 +132,8 @@ class Ground:
 class KubeRig:
     """One backend of a random instance."""
 
+    patience_s = 90.0
+
     def __init__(self, ground: Ground, folder: Path, **settings: Any) -> None:
         self.ground = ground
         self.kube = ground.kube

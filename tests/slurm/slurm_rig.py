@@ -28,6 +28,8 @@ ENVIRONMENT = "env"
 class SlurmRig:
     """One backend of a random instance. `program`: `sampan-run-as` on the hub host."""
 
+    patience_s = 20.0
+
     def __init__(self, slurm: Cluster, program: str, folder: Path, **settings: Any) -> None:
         self.slurm = slurm
         self.instance = make_instance_id()
