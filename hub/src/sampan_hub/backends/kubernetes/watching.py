@@ -30,6 +30,7 @@ LIST_GAP_S = 1.0
 PAUSE_AT_LEAST_S = 0.2
 PAUSE_AT_MOST_S = 5.0
 _GONE = 410
+_KEPT_OF_CONTAINERS = ("name", "image", "resources")
 _TOMBSTONES = 20_000
 
 
@@ -145,7 +146,7 @@ class Pods:
                 return
             if _uid(known) != _uid(pod):
                 self._remove(known)
-        self._pods[name] = pod
+        self._pods[name] = make_slim(pod)
 
     def _remove(self, pod: Json) -> None:
         self._tombstones[_uid(pod)] = None
@@ -154,7 +155,7 @@ class Pods:
         known = self._pods.get(pod["metadata"]["name"])
         if known is not None and _uid(known) == _uid(pod):
             del self._pods[pod["metadata"]["name"]]
-            self._gone.append(pod)
+            self._gone.append(make_slim(pod))
 
     async def _follow_for_ever(self) -> None:
         pause_s = PAUSE_AT_LEAST_S
@@ -211,6 +212,15 @@ class Pods:
 
 class _Expired(Exception):
     """The server has forgotten the version from which changes were asked for."""
+
+
+def make_slim(pod: Json) -> Json:
+    """What is needed of a pod that is there: thousands are kept, and most of each says what we have asked for."""
+    metadata = {name: value for name, value in pod["metadata"].items() if name != "managedFields"}
+    spec = pod.get("spec") or {}
+    containers = [{name: each.get(name) for name in _KEPT_OF_CONTAINERS} for each in spec.get("containers") or ()]
+    kept = {"nodeName": spec.get("nodeName"), "containers": containers}
+    return {"metadata": metadata, "spec": kept, "status": pod.get("status") or {}}
 
 
 def _uid(pod: Mapping[str, Any]) -> str:
