@@ -30,7 +30,7 @@ from tests.support.installation import wait_until
 from tests.support.pod_cluster import make_rsa
 from tests.testbeds.kube.cluster import KubeCluster
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 STRANGER = Path(stranger.__file__).read_text()
 RESULT = "result-of-alice-51c7e0d2"

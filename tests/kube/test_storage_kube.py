@@ -15,7 +15,7 @@ from tests.kube.conftest import REGISTRY, Images
 from tests.slurm.installation.person import Person
 from tests.testbeds.kube.cluster import KubeCluster
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(900)
 
 SMALL = "small-disk"
 SIZE = "16Mi"
