@@ -27,10 +27,10 @@ stop holder 1
 until_ok 10 kill_members
 
 if [ -f "$RUN/link.made" ]; then   # not another KT_BASE's
-  ip link del $IF_HOST 2>/dev/null
+  ip link del "$IF_HOST" 2>/dev/null
   nft delete table inet kube_testbed 2>/dev/null
   for c in "$KT_POD_CIDR" "$KT_SVC_CIDR"; do ip route del "$c" via "$NODE_IP" 2>/dev/null; done
-  ip link show $IF_HOST >/dev/null 2>&1 && { echo "interface $IF_HOST is still there" >&2; exit 1; }
+  ip link show "$IF_HOST" >/dev/null 2>&1 && { echo "interface $IF_HOST is still there" >&2; exit 1; }
   rm -f "$RUN/link.made"
 fi
 # Nothing of ours should be mounted where the host sees it; what is, goes.

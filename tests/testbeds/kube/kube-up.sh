@@ -60,7 +60,7 @@ fi
 # ---- what an earlier run or a crash left behind
 KT_LOCKED=1 "$KT_HERE/kube-down.sh" >/dev/null 2>&1 || true
 [ -z "$(cgroup_pids)" ] || die "processes of an earlier cluster are still there: $(cgroup_pids | tr '\n' ' ')"
-! ip link show $IF_HOST >/dev/null 2>&1 || die "interface $IF_HOST exists: a cluster with another KT_BASE is up"
+! ip link show "$IF_HOST" >/dev/null 2>&1 || die "interface $IF_HOST exists: a cluster with another KT_BASE is up"
 if [ "${KT_FRESH:-0}" != 0 ]; then
   rm -rf "${KT_BASE:?}"/{etcd,kubelet,volumes,varlog,pki,kubeconfig,cni,kwok-nodes}
   [ "$KT_FRESH" != all ] || rm -rf "${KT_BASE:?}/containerd"
