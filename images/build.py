@@ -1,6 +1,7 @@
 """Builds the images and pushes them: the same input makes the same digest. Standard library only.
 
-    build.py [--base-image NAME] [--tag TAG] [--push REGISTRY] [IMAGE…] [postgresql]
+    build.py build [--base-image NAME] [--tag TAG] [IMAGE…]
+    build.py push [--tag TAG] REGISTRY [IMAGE…]
 
 The first of buildah, podman and docker that is installed does it. A tag is the version of the package inside.
 """
@@ -23,16 +24,21 @@ BASE_IMAGE = "python:3.11-slim-bookworm"
 MADE_AT = 315532800
 """1980-01-01, of every file and of the image. It never moves, so that what did not change keeps its digest; zip files
 know no earlier time."""
+PROXY = "sampan/proxy:1"
+"""The hub's image by the version of the proxy in it. It rises when what the proxy does has changed, not with every
+version of Sampan: a proxy that is replaced breaks every connection, one that stays lets an upgrade pass unnoticed."""
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "node_modules", "*.egg-info")
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """`package` says its version; `parts` of the clone (beside compile.py) are all that its Containerfile sees."""
+    """`package` says its version; `parts` of the clone (beside compile.py) are all that its Containerfile sees; `also`
+    are other names of the same image."""
 
     name: str
     package: str
     parts: tuple[str, ...]
+    also: tuple[str, ...] = ()
 
     @property
     def repository(self) -> str:
@@ -45,6 +51,10 @@ class Image:
 
     def reference(self, tag: str | None = None) -> str:
         return f"{self.repository}:{tag or self.version}"
+
+    def references(self, tag: str | None = None) -> tuple[str, ...]:
+        """All its names; with another tag than its version's only that one."""
+        return (self.reference(tag), *(() if tag else self.also))
 
 
 HUB = Image(
@@ -63,6 +73,7 @@ HUB = Image(
         "tools/build.lock",
         "tools/node.lock",
     ),
+    also=(PROXY,),
 )
 NOTEBOOK = Image(
     "notebook",
@@ -132,15 +143,18 @@ def build(tool: str, image: Image, options: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory(prefix=f"sampan-{image.name}-") as folder:
         make_context(image, Path(folder))
         run(make_build_argv(tool, image, reference, options.base_image, Path(folder), anew=options.no_cache))
+    for other in image.references(options.tag)[1:]:
+        run([tool, "tag", reference, other])
     return reference
 
 
 def push(tool: str, image: Image, options: argparse.Namespace) -> str:
-    """Its name in the registry."""
-    argvs = make_push_argvs(tool, image.reference(options.tag), options.registry)
-    for argv in argvs:
-        run(argv)
-    return argvs[-1][-1]
+    """Its names in the registry."""
+    names = image.references(options.tag)
+    for name in names:
+        for argv in make_push_argvs(tool, name, options.registry):
+            run(argv)
+    return " ".join(f"{options.registry.rstrip('/')}/{name}" for name in names)
 
 
 def make_parser() -> argparse.ArgumentParser:

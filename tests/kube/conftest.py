@@ -34,7 +34,7 @@ def kube() -> Iterator[KubeCluster]:
 def images(kube: KubeCluster) -> Images:
     """Our images as this clone makes them, loaded into the cluster."""
     kube.build_images()
-    names = {name: f"{image.repository}:{image.version}" for name, image in IMAGES.items()}
-    for name in names.values():
-        kube.load_image(name, f"{REGISTRY}/{name}")
-    return Images(**{name: f"{REGISTRY}/{reference}" for name, reference in names.items()})
+    for image in IMAGES.values():
+        for name in image.references():
+            kube.load_image(name, f"{REGISTRY}/{name}")
+    return Images(**{name: f"{REGISTRY}/{image.reference()}" for name, image in IMAGES.items()})

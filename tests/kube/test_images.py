@@ -96,6 +96,7 @@ def test_make_pushes_to_a_registry(kube: KubeCluster, images: Images, tmp_path: 
         trusted.write_text(f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n')
         words = ["make", "images", "push", f"REGISTRY={registry.address}/team", f"BASE_IMAGE={kube.BASE_IMAGE}"]
         kube.run(words, cwd=ROOT, env={"CONTAINERS_REGISTRIES_CONF": str(trusted)}, timeout_s=500)
-    assert set(registry.manifests) == {(f"team/{image.repository}", image.version) for image in IMAGES.values()}
+    names = [name for image in IMAGES.values() for name in image.references()]
+    assert set(registry.manifests) == {tuple(f"team/{name}".split(":")) for name in names}
     for manifest in registry.manifests.values():
         assert {part["digest"] for part in (manifest["config"], *manifest["layers"])} <= set(registry.blobs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from images.build import HUB, IMAGES, MADE_AT, ROOT, Image, make_build_argv, make_context, make_push_argvs
+from images.build import HUB, IMAGES, MADE_AT, PROXY, ROOT, Image, make_build_argv, make_context, make_push_argvs
 
 
 @pytest.mark.parametrize("tool", ["buildah", "podman"])
@@ -37,6 +37,11 @@ def test_a_push_goes_below_the_registry() -> None:
         ["buildah", "tag", "sampan/hub:1", "registry.example.org/team/sampan/hub:1"],
         ["buildah", "push", "registry.example.org/team/sampan/hub:1"],
     ]
+
+
+def test_the_proxy_is_the_hubs_image_with_a_version_of_its_own() -> None:
+    assert HUB.references() == (HUB.reference(), PROXY)
+    assert HUB.references("other") == ("sampan/hub:other",)
 
 
 @pytest.mark.parametrize("image", IMAGES.values(), ids=str)

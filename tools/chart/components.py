@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from images.build import PROXY
 from sampan_hub.settings.section import Section
 from tools.chart.parts import (
     Disruption,
@@ -21,10 +22,6 @@ from tools.chart.parts import (
     Toleration,
     asks_for,
 )
-
-PROXY_IMAGE_TAG = "0.1.0"
-"""The version of the proxy's image. It changes when the proxy does and not with every version of Sampan: a proxy that
-is replaced breaks every connection, one that stays lets an upgrade pass unnoticed."""
 
 
 class CommonImage(Section):
@@ -138,8 +135,8 @@ class Https(Section):
 class Proxy(Placed):
     """The proxy that everything comes in by. It stays as it is when the hub is upgraded."""
 
-    image: Image = Image(repository="sampan/hub", tag=PROXY_IMAGE_TAG)
-    """Its image, with a version of its own."""
+    image: Image = Image(repository=PROXY.partition(":")[0], tag=PROXY.partition(":")[2])
+    """Its image, with a version of its own: it rises when what the proxy does has changed."""
     resources: Resources = asks_for("100m", "128Mi", "512Mi")
     """What it takes."""
     service: PublicService = PublicService()

@@ -32,7 +32,8 @@ def load_all(kube: KubeCluster) -> None:
     """Ours as this clone makes them, and the peers'. What did not change is taken from earlier builds."""
     kube.build_images()
     for image in IMAGES.values():
-        kube.load_image(image.reference(), f"{REGISTRY}/{image.reference()}")
+        for name in image.references():
+            kube.load_image(name, f"{REGISTRY}/{name}")
     _build(kube)
     kube.load_image(NAME, PEERS)
 
