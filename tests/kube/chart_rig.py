@@ -31,8 +31,9 @@ SMALL: dict[str, Any] = {
     "postgresql": {"resources": _LITTLE, "storage": {"storage": "1Gi"}},
     "config": {
         "admins": ["carol"],
+        "backends": {"kubernetes": {"scheduler": {"cores": 0.1, "memory": "400M"}}},
         "sizes": {
-            "small": {"cores": 0.3, "memory": "700M"},
+            "small": {"cores": 0.2, "memory": "700M"},
             "medium": None,
             "large": None,
             "tiny": {"cores": 0.1, "memory": "400M"},

@@ -18,7 +18,8 @@ from tests.testbeds.kube.cluster import KubeCluster
 HOMES = {
     "config": {"backends": {"kubernetes": {"storage": {"home": {"class": "shared-path", "access": "ReadWriteMany"}}}}}
 }
-START_MS = 120_000
+pytestmark = pytest.mark.timeout(600)
+START_MS = 200_000
 FLIGHTS = """
 from importlib.util import find_spec; from pathlib import Path
 import dask.dataframe as dd; from sampan import Cluster
