@@ -75,8 +75,8 @@ class BatchDraft:
 class Refusal:
     """Why one item was not accepted: for a limit which one, its use, the ask, the maximum and who can raise it.
 
-    Codes: `over-limit`, `notebook-exists` and `host-exists` (with `existing`), `paused`, `parent-ended`, `strict` (others
-    did not fit).
+    Codes: `over-limit`, `notebook-exists` and `host-exists` (with `existing`), `paused`, `parent-ended`, `strict`
+    (others did not fit).
     """
 
     code: str
