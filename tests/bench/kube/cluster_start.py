@@ -22,12 +22,6 @@ OUR_CELL = CELL.format(
     imports="from sampan import Cluster\nfrom distributed import Client",
     make="cluster = Cluster(4, size='worker')\nclient = cluster.get_client()",
 )
-PEER_CELL = CELL.format(
-    imports="from dask_kubernetes.operator import KubeCluster\nfrom distributed import Client",
-    make=f"cluster = KubeCluster(image={images.PEERS!r}, n_workers=4, quiet=True, "
-    f"resources={make_resources(*WORKER)!r})\n"
-    "client = Client(cluster)",
-)
 
 
 async def measure(bed: Bed, repeat: int) -> Row:
@@ -36,7 +30,7 @@ async def measure(bed: Bed, repeat: int) -> Row:
     async with AsyncExitStack() as stack:
         peer = await stack.enter_async_context(operator_python(bed.kube, bed.peers, *KERNEL))
         ours = await stack.enter_async_context(bed.notebook_python())
-        sides: dict[str, tuple[Python, str]] = {OURS: (ours, OUR_CELL), OPERATOR: (peer, PEER_CELL)}
+        sides: dict[str, tuple[Python, str]] = {OURS: (ours, OUR_CELL), OPERATOR: (peer, operator_cell(bed.peers))}
         for number in range(repeat + 1):
             for label, (python, cell) in sides.items():
                 first_s, every_s = await python.ask(cell)
@@ -49,6 +43,15 @@ async def measure(bed: Bed, repeat: int) -> Row:
         ours_sample, peers_sample = (recorder.sample(f"{label}: {moment}") for label in (OURS, OPERATOR))
         lines.append(Line(f"{MEASURE} → {words}", "s", ours_sample, peers_sample, Aim(0.5, times_peer=True)))
     return Row("cluster_start", lines, note=f"{GATEWAY}.")
+
+
+def operator_cell(namespace: str) -> str:
+    """With its own defaults, but for size and image."""
+    return CELL.format(
+        imports="from dask_kubernetes.operator import KubeCluster\nfrom distributed import Client",
+        make=f"cluster = KubeCluster(namespace={namespace!r}, image={images.PEERS!r}, n_workers=4, quiet=True, "
+        f"resources={make_resources(*WORKER)!r})\nclient = Client(cluster)",
+    )
 
 
 def until_only_notebooks(bed: Bed) -> None:

@@ -56,8 +56,9 @@ async def operator_python(kube: KubeCluster, namespace: str, cores: float, memor
         try:
             yield PodPython(process)
         finally:
-            process.kill()
-            await process.wait()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 @contextmanager
