@@ -176,7 +176,8 @@ async def test_a_hundred_pods_at_once_cost_a_request_each_and_looking_costs_none
     assert took_s < 20, "nothing here holds requests back"
 
     async def all_run() -> bool:
-        return all(job.phase is Phase.RUNNING for job in (await rig.backend.observe()).jobs)
+        jobs = (await rig.backend.observe()).jobs
+        return len(jobs) == 100 and all(job.phase is Phase.RUNNING for job in jobs)
 
     await eventually(all_run, "all run")
     await rig.reopen(fresh_s=3600.0)

@@ -486,6 +486,27 @@ async def test_nothing_is_forgotten_that_may_run_and_what_is_forgotten_stays_so(
     assert find(await bench.backend.observe(), running) is not None
 
 
+async def test_output_that_comes_after_its_job_was_forgotten_is_not_kept(bench: Bench) -> None:
+    spec = await bench.running()
+    bench.server.logs[bench.name(spec)] = b"late\n"
+    asked, let_go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response | None:
+        if request.path.endswith("/log"):
+            asked.set()
+            await let_go.wait()
+        return None
+
+    bench.server.fault = slow
+    await bench.server.set_status(bench.name(spec), over(0))
+    await bench.until(spec, Phase.ENDED)
+    await asked.wait()
+    await bench.backend.forget([spec.job_id])
+    let_go.set()
+    await until(lambda: bench.name(spec) not in bench.server.objects["pods"], "the pod's deletion")
+    assert (await bench.backend.read_log(spec.job_id, 5)).lines == ()
+
+
 # ---- what belongs to people
 
 

@@ -116,8 +116,9 @@ class Journal:
         return kept
 
     async def note_output(self, job_id: str, output: Output) -> None:
-        """Keep the end of its output; a longer one of the same job is replaced."""
-        await self._write("INSERT OR REPLACE INTO logs VALUES (?, ?, ?)", [(job_id, output.data, output.truncated)])
+        """Keep the end of its output in place of what was kept before; nothing of a job that was forgotten since."""
+        statement = "INSERT OR REPLACE INTO logs SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM pods WHERE job_id = ?)"
+        await self._write(statement, [(job_id, output.data, output.truncated, job_id)])
 
     async def output(self, job_id: str) -> Output | None:
         """What was kept of its output."""
