@@ -129,7 +129,7 @@ class Https(Section):
     """What the proxy shows to browsers."""
 
     secret: CertificateSecret = CertificateSecret()
-    """A certificate of your own. It has to be for `proxy-public` too, or `config` says how jobs reach it (`reach`)."""
+    """A certificate of your own, for people: pods come in by another name, and are shown one that Sampan made."""
 
 
 class Proxy(Placed):

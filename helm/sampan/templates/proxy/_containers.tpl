@@ -40,10 +40,8 @@ httpGet: {scheme: HTTPS, port: https, path: /_chp_healthz}
       - {key: jobs-ca.crt, path: jobs-ca.crt}
       - {key: internal-ca.crt, path: internal-ca.crt}
       - {key: internal-ca.key, path: internal-ca.key}
-      {{- if not .Values.proxy.https.secret.name }}
       - {key: ca.crt, path: ca.crt}
       - {key: ca.key, path: ca.key}
-      {{- end }}
 {{- with .Values.proxy.https.secret }}
 {{- if .name }}
 - name: tls

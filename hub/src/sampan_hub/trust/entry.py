@@ -29,14 +29,26 @@ def entry_files(settings: Settings, paths: StatePaths) -> Pair | None:
     """The certificate and key of the proxy's public side; None where it speaks no TLS."""
     if isinstance(settings.tls, Tls):
         return Pair(settings.tls.certificate, settings.tls.key)
-    return None if settings.tls is None else pair_in(paths.tls, "entry")
+    return None if settings.tls is None else own_entry_files(paths)
+
+
+def own_entry_files(paths: StatePaths) -> Pair:
+    """The one that Sampan makes: for everybody with `tls: own`, for jobs inside where a cluster's site has another."""
+    return pair_in(paths.tls, "entry")
+
+
+def has_own_beside(settings: Settings) -> bool:
+    """Whether the proxy shows two: the site's to people, Sampan's own to whoever asks for a name in the cluster."""
+    return settings.layout is not None and isinstance(settings.tls, Tls)
 
 
 def entry_names(settings: Settings) -> frozenset[str]:
-    """Every host name and address under which the settings say that the entry is reached."""
+    """Every host name and address under which the settings say that the entry is reached with Sampan's certificate."""
+    named = settings.layout.entry_names if settings.layout else ()
+    if has_own_beside(settings):
+        return frozenset(named)
     urls = [settings.url, *jobs_urls(settings).values()]
     bound = bind_endpoint(settings).host
-    named = settings.layout.entry_names if settings.layout else ()
     return frozenset([*named, *(parse_url(url)[1].host for url in urls), *([] if bound in EVERYWHERE else [bound])])
 
 
@@ -57,7 +69,7 @@ def ensure_entry(settings: Settings, paths: StatePaths, now: datetime) -> bool:
 def ensure_entry_certificate(settings: Settings, paths: StatePaths, authority: Authority, now: datetime) -> bool:
     """The part of `ensure_entry` that the authority does."""
     return ensure_certificate(
-        pair_in(paths.tls, "entry"),
+        own_entry_files(paths),
         authority,
         "Sampan",
         entry_names(settings),
@@ -72,13 +84,18 @@ def read_entry_bundle(settings: Settings, paths: StatePaths) -> str:
 
     Raises KeyFileError.
     """
-    if settings.tls == "own":
+    if settings.tls == "own" or (has_own_beside(settings) and _come_in_inside(settings)):
         return _pem(read_certificates(authority_files(paths).certificate))
     if not isinstance(settings.tls, Tls):
         return ""
     if settings.tls.ca is not None:
         return _pem(read_certificates(settings.tls.ca))
     return _pem([each for each in read_certificates(settings.tls.certificate) if is_issued_by(each, each)])
+
+
+def _come_in_inside(settings: Settings) -> bool:
+    """Whether all jobs reach the entry by a name of the cluster's own."""
+    return {parse_url(url)[1].host for url in jobs_urls(settings).values()} <= entry_names(settings)
 
 
 def _pem(certificates: list[x509.Certificate]) -> str:

@@ -12,7 +12,7 @@ from sampan_hub.settings.keyfiles import KEY_FILES, KeyFileError
 from sampan_hub.settings.layout import Layout
 from sampan_hub.settings.paths import StatePaths
 from sampan_hub.trust.authority import Authority, AuthorityKind
-from sampan_hub.trust.entry import ensure_entry_certificate
+from sampan_hub.trust.entry import ensure_entry_certificate, has_own_beside
 from sampan_hub.trust.files import ensure_folder, parse_authority, replace_whole
 from sampan_hub.trust.front import CLIENTS, JOBS, ensure_front_certificate, front_files, open_front
 from sampan_hub.trust.internal import (
@@ -53,7 +53,7 @@ def fill_proxy(site: Site, layout: Layout, source: Path, now: datetime) -> None:
     replace_whole(upstream_bundle(paths.tls), upstream)
     ensure_front_certificate(front_files(paths.tls), _authority(source, CLIENTS), now)
     ensure_answering(paths.tls, layout, PROXY_API, _authority(source, INTERNAL), now)
-    if site.settings.tls == "own":
+    if site.settings.tls == "own" or has_own_beside(site.settings):
         ensure_entry_certificate(site.settings, paths, _authority(source, entry_authority("")), now)
 
 

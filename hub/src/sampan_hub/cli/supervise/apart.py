@@ -11,6 +11,7 @@ from sampan_hub.cli.supervise.commands import REQUIRE_JOB, Command, entry_option
 from sampan_hub.cli.supervise.ports import Ports
 from sampan_hub.cli.supervise.site import LOOPBACK, Site
 from sampan_hub.settings.layout import Layout
+from sampan_hub.trust.entry import has_own_beside, own_entry_files
 from sampan_hub.trust.files import Pair
 from sampan_hub.trust.front import clients_authority_files
 from sampan_hub.trust.internal import (
@@ -31,6 +32,8 @@ FRONT = ("proxy", *ENTRIES)
 """Those who need no more of the settings than where to listen: theirs may be a file of these keys alone."""
 HUB_SIDE = (HUB, SERVICE, *ENTRIES)
 """What runs together on the hub's side. On the other there is the proxy alone."""
+BY_NAME = Path(__file__).with_name("by_name.cjs")
+"""What makes the proxy show another certificate to jobs than to people."""
 KEEP_ALIVE_MS = 3_600_000
 """Of idle connections to an entry: the proxy keeps its own to it, and whoever closes first must be who sends next."""
 
@@ -49,8 +52,12 @@ def make_proxy_command(site: Site, layout: Layout, ports: Ports, program: Progra
         *front_options(site.paths.tls, upstream_bundle(site.paths.tls)),
     ]
     node, script = program
-    argv = (str(node), REQUIRE_JOB, str(script), *options)
-    return Command("proxy", argv, secret_env={"CONFIGPROXY_AUTH_TOKEN": token})
+    both = has_own_beside(site.settings)
+    required = (REQUIRE_JOB, f"--require={BY_NAME}") if both else (REQUIRE_JOB,)
+    environment = {"CONFIGPROXY_AUTH_TOKEN": token}
+    if both:
+        environment["SAMPAN_OWN_ENTRY"] = str(own_entry_files(site.paths).key.with_suffix(""))
+    return Command("proxy", (str(node), *required, str(script), *options), secret_env=environment)
 
 
 def make_hub_side_commands(site: Site, layout: Layout, ports: Ports, program: Program) -> list[Command]:

@@ -9,7 +9,7 @@ from sampan_hub.cli.supervise.apart import ENTRIES
 from sampan_hub.cli.supervise.prepare import CannotStart, ensure_folders, ensure_hub_database, explained
 from sampan_hub.cli.supervise.site import Site
 from sampan_hub.settings.keyfiles import KEY_FILES
-from sampan_hub.trust.entry import entry_files
+from sampan_hub.trust.entry import entry_files, has_own_beside, own_entry_files
 from sampan_hub.trust.files import Pair
 from sampan_hub.trust.front import clients_authority_files, front_files, jobs_authority_files
 from sampan_hub.trust.internal import PROXY_API, answering_files, internal_authority_files, upstream_bundle
@@ -33,6 +33,8 @@ def _needed(site: Site, name: str) -> Iterable[Path]:
         return (*_both(answering_files(folder, ENTRIES[name])), clients_authority_files(folder).certificate)
     if name == "proxy":
         pairs = [front_files(folder), answering_files(folder, PROXY_API), entry_files(site.settings, site.paths)]
+        if has_own_beside(site.settings):
+            pairs.append(own_entry_files(site.paths))
         files = [path for pair in pairs if pair is not None for path in _both(pair)]
         return (
             *files,
