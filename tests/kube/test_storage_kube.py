@@ -12,7 +12,7 @@ import pytest
 
 from tests.kube.chart_rig import Release, installed
 from tests.kube.conftest import REGISTRY, Images
-from tests.slurm.installation.person import Person
+from tests.slurm.installation.person import Notebook, Person
 from tests.testbeds.kube.cluster import KubeCluster
 
 pytestmark = pytest.mark.timeout(900)
@@ -106,9 +106,14 @@ def release(kube: KubeCluster, images: Images) -> Iterator[Release]:
             kube.kubectl("delete", "persistentvolume", home["metadata"]["name"], "--wait=false")
 
 
-def test_a_full_home_keeps_nobody_out_and_lab_frees_it(release: Release) -> None:
-    alice = Person(release, "alice")  # type: ignore[arg-type]
-    notebook = alice.start(timeout_s=150, size="small")
+@pytest.fixture(scope="module")
+def notebook(release: Release) -> Notebook:
+    """Alice's; her home is full."""
+    return Person(release, "alice").start(timeout_s=150, size="small")  # type: ignore[arg-type]
+
+
+def test_a_full_home_keeps_nobody_out_and_lab_frees_it(notebook: Notebook) -> None:
+    alice = notebook.person
     free = "import os; disk = os.statvfs(os.path.expanduser('~')); print(disk.f_bavail * disk.f_frsize)"
     assert int(notebook.run(free)) == 0, "it is full, and a kernel runs"
     status, _ = alice.ask("DELETE", "/user/alice/api/contents/much")
@@ -118,10 +123,8 @@ def test_a_full_home_keeps_nobody_out_and_lab_frees_it(release: Release) -> None
     assert notebook.run("print(open('note.txt').read())").strip() == "there is room again"
 
 
-def test_workers_get_scratch_and_everybody_is_told(release: Release) -> None:
+def test_workers_get_scratch_and_everybody_is_told(release: Release, notebook: Notebook) -> None:
     """After the other test there is room on alice's home, which one node at a time can hold."""
-    alice = Person(release, "alice")  # type: ignore[arg-type]
-    notebook = alice.start(timeout_s=150, size="small")
     said = json.loads(notebook.run(WORKERS, 180).splitlines()[-1])
     sees_home, home, scratch = said["look"]
     assert (sees_home, scratch) == (False, "scratch")

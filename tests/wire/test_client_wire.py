@@ -12,7 +12,8 @@ import pytest
 
 from sampan._api import Session
 from sampan._job import Access, claim_job, report
-from sampan.errors import Refused, make_error
+from sampan.errors import Refused, WorkerWarning, make_error
+from sampan.host.begin import tell_once
 from sampan.host.deadlines import read_times
 from sampan.host.decide import read_ended
 from sampan.host.hosted import Hosted, read_hosted
@@ -215,3 +216,11 @@ def test_problems_become_errors_with_their_figures() -> None:
     named = make_error(400, read("problem_field"), "POST /jobs")
     assert isinstance(named, Refused)
     assert (named.field, named.allowed) == ("base.size", ("small", "big"))
+
+
+def test_what_holds_for_every_cluster_is_told_once() -> None:
+    notice = read("cluster_answer_hosted")["notice"]
+    with pytest.warns(WorkerWarning, match="do not see your home"):
+        tell_once(notice)
+    tell_once(notice)
+    tell_once(read("cluster_answer")["notice"])

@@ -22,6 +22,7 @@ RETRY_S = 0.5
 TELL_AFTER_S = 5.0
 """Who waits longer for a host that is a job hears why."""
 LOG_LINES = 20
+_told: set[str] = set()
 
 
 def begin(session: Session, options: Options) -> Handle:
@@ -33,9 +34,17 @@ def begin(session: Session, options: Options) -> Handle:
         request = make_hosted_request(options, make_secrets(ensure_keys(session.job_dir)))
         service = session.connect()
         answer = service.call_patiently("POST", "/clusters", request, patience_s=PATIENCE_S)
+        tell_once(answer.get("notice"))
         if answer["host"] is not None:
             return _await_ready(session, service, answer)
     return Beside(rundir.cluster_dir(session, options.name), start_host(session, options))
+
+
+def tell_once(notice: str | None) -> None:
+    """What holds for every cluster is said with the first one of this process."""
+    if notice and notice not in _told:
+        _told.add(notice)
+        warnings.warn(notice, WorkerWarning, stacklevel=2)
 
 
 def find(session: Session, name: str) -> Handle | None:

@@ -53,6 +53,8 @@ class Place:
     """Where jobs listen: on their machine's address in this network (CIDR). None: the one that reaches the service."""
     ports: tuple[int, int] | None = None
     """The first and last port that jobs listen on. None: any."""
+    notice: str | None = None
+    """What people should know of workers here before they find out. None: nothing that they would not expect."""
     pods: Pods | None = None
     """Set where jobs are pods: no secret travels with those. None: a private file with a bootstrap credential does."""
 

@@ -23,6 +23,10 @@ from sampan_hub.settings.slurm import SlurmBackend
 from sampan_hub.trust.entry import read_entry_bundle
 
 HOST = "127.0.0.1"
+WITHOUT_HOME = (
+    "Workers here do not see your home, which one machine at a time can hold: they have /scratch, and what you send "
+    "them. (An administrator can give homes a ReadWriteMany storage class.)"
+)
 
 
 def base_path(settings: Settings) -> str:
@@ -69,6 +73,7 @@ def make_pod_place(settings: Settings, name: str, backend: KubernetesBackend) ->
         uid_of=lambda _owner: USER_ID,
         default_folder=POD_HOME,
         ports=(backend.ports.first, backend.ports.last),
+        notice=WITHOUT_HOME if backend.storage.home.access == "ReadWriteOnce" else None,
         pods=Pods(
             file=TOKEN_FILE,
             namespace=backend.namespace or find_access(backend.kubeconfig, os.environ).namespace,

@@ -45,6 +45,7 @@ async def make(
         credential=make_credential(context.keys.service, cluster.id, "scheduler"),
         network=place.network if place else None,
         ports=place.ports if place else None,
+        notice=place.notice if place else None,
         host=hosted.host,
         workers=hosted.workers,
     )

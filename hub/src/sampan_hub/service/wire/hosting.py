@@ -54,5 +54,7 @@ class ClusterAnswer(Answer):
     """The first and last port for it; None: any."""
     host: JobView | None = None
     """The job that is its host. None: the caller starts one beside itself."""
+    notice: str | None = None
+    """What its maker should know of workers there, to be told once."""
     workers: SubmitAnswer | None = None
     """What became of `host.workers`; None where there were none, or the cluster had its host already."""
