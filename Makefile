@@ -20,7 +20,7 @@ compile = "$(uv)" pip compile --quiet --universal --generate-hashes --no-header 
 client_unit = tests/unit/test_client_*.py tests/unit/test_notebook_*.py tests/wire/test_client_*.py
 not_client = --ignore-glob='*/unit/test_client_*' --ignore-glob='*/unit/test_notebook_*' --ignore-glob='*/wire/test_client_*'
 
-.PHONY: help up install test test-tools lint types unit contract system browser pictures chart chaos chaos-slurm test-slurm test-kube images push dist docs lock clean
+.PHONY: help up install test test-tools lint types unit contract system browser pictures chart chaos chaos-slurm chaos-kube test-slurm test-kube images push dist docs lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -119,6 +119,10 @@ chaos: test-tools  ## Sixty kill -9 in five minutes over everything of ours
 chaos-slurm: test-tools  ## Two hundred faults on a real Slurm (needs root): seed and table
 	@tools/install-system $(slurm_packages)
 	CHAOS_FAULTS=200 $(pytest) -s tests/slurm/test_faults.py
+
+chaos-kube: test-tools  ## Two hundred faults on a real Kubernetes (needs root): seed and table
+	@tests/testbeds/kube/build.sh
+	CHAOS_FAULTS=200 $(pytest) -s tests/kube/test_faults_kube.py
 
 dist: test-tools  ## Wheels and source distributions of both packages in ./dist, and the lock of what the hub needs
 	@rm -rf dist

@@ -52,8 +52,14 @@ def alice(release: Release) -> Person:
 def nothing_left(release: Release) -> Iterator[None]:
     """After the test everything that it started is stopped, and no pod of a job is there."""
     yield
-    open_jobs = [job["id"] for job in release.jobs() if job["state"] != "ended"]
-    release.admin("POST", "/jobs/stop", {"ids": open_jobs})
+
+    def is_stopping() -> bool:
+        for job in release.jobs():
+            if job["state"] != "ended":
+                release.admin("POST", "/jobs/stop", {"ids": [job["id"]]})
+        return True
+
+    patiently(is_stopping, "the service answers")
     wait_until(lambda: not release.pods(), 90, "no pod of a job is left")
 
 
