@@ -59,6 +59,7 @@ def speak(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
         return script
 
     monkeypatch.setattr(beginning, "RETRY_S", 0.0)
+    monkeypatch.setattr(beginning, "_told", {ANSWER["notice"]})
     return make
 
 

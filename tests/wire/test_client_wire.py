@@ -13,7 +13,7 @@ import pytest
 from sampan._api import Session
 from sampan._job import Access, claim_job, report
 from sampan.errors import Refused, WorkerWarning, make_error
-from sampan.host.begin import tell_once
+from sampan.host import begin
 from sampan.host.deadlines import read_times
 from sampan.host.decide import read_ended
 from sampan.host.hosted import Hosted, read_hosted
@@ -218,9 +218,10 @@ def test_problems_become_errors_with_their_figures() -> None:
     assert (named.field, named.allowed) == ("base.size", ("small", "big"))
 
 
-def test_what_holds_for_every_cluster_is_told_once() -> None:
+def test_what_holds_for_every_cluster_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(begin, "_told", set())
     notice = read("cluster_answer_hosted")["notice"]
     with pytest.warns(WorkerWarning, match="do not see your home"):
-        tell_once(notice)
-    tell_once(notice)
-    tell_once(read("cluster_answer")["notice"])
+        begin.tell_once(notice)
+    begin.tell_once(notice)
+    begin.tell_once(read("cluster_answer")["notice"])
