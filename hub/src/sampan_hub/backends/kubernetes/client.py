@@ -49,8 +49,8 @@ class ApiRefused(BackendError):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same call may well succeed in a moment."""
-        return self.status in (429, 500, 502, 503, 504) or (self.status == 409 and self.reason == "Conflict")
+        """Whether the same call may well succeed in a moment. (401: a token is replaced, or who checks it is away.)"""
+        return self.status in (401, 429, 500, 502, 503, 504) or (self.status == 409 and self.reason == "Conflict")
 
 
 class KubeClient:
