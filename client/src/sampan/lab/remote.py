@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from sampan._api import Session
 from sampan.errors import SampanError
@@ -66,7 +66,7 @@ class Remote:
             answer = await AsyncHTTPClient().fetch(
                 f"https://{where.netloc}{STATE_PATH}", ssl_options=self._tls(), request_timeout=STATE_TIMEOUT_S
             )
-        except OSError as error:
+        except (OSError, HTTPClientError) as error:
             log.info("The host of %s does not say how it is: %s", hosted.name, error)
             return {}
         return dict(json.loads(answer.body))
