@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.browser.people import chromium
 from tests.kube.chart_rig import Release, installed
@@ -54,21 +56,33 @@ def test_the_proxy_holds_no_authoritys_key(release: Release) -> None:
     assert not names & {"ca.key", "front-ca.key", "jobs-ca.key", "internal-ca.key", "service.key", "signing.key"}
 
 
-def test_a_browser_goes_from_the_login_to_the_totals_and_back(release: Release) -> None:
+def test_a_browser_goes_from_the_login_to_the_totals_and_back(release: Release, tmp_path: Path) -> None:
     link = release.sampan("user", "add", "alice").split()[-1]
     with chromium() as browser:
         context = browser.new_context(ignore_https_errors=True)  # it does not know our authority
         page = context.new_page()
-        page.goto(link)
-        page.get_by_role("button", name=re.compile("start", re.IGNORECASE)).click()
-        page.wait_for_url(re.compile("/user/alice/"), timeout=START_MS)
-        run_flights(page)
-        page.goto(f"{release.url}/services/sampan/work")
-        expect(page.locator("main")).to_contain_text("3 workers")
-        page.get_by_role("button", name=re.compile("stop", re.IGNORECASE)).first.click()
+        page.on("dialog", lambda dialog: dialog.accept())
+        try:
+            walk(page, link)
+        except (AssertionError, TimeoutError):
+            page.screenshot(path=tmp_path / "failed.png")
+            raise AssertionError(f"{tmp_path}/failed.png shows the page\n{release.describe()}") from None
         context.close()
-    release.admin("POST", "/jobs/stop", {"ids": [job["id"] for job in release.jobs(owner="alice")]})
     wait_until(lambda: not release.pods(), 60, "no pod of a job is left")
+
+
+def walk(page: Page, link: str) -> None:
+    """What a person does, by what they see."""
+    page.goto(link)
+    page.get_by_role("button", name=re.compile("start", re.IGNORECASE)).click()
+    page.wait_for_url(re.compile(r"[0-9]/user/alice/"), timeout=START_MS)
+    run_flights(page)
+    page.goto(urljoin(link, "/services/sampan/work"))
+    expect(page.locator("main")).to_contain_text("3 workers")
+    page.get_by_role("button", name="Stop cluster flights").click()
+    expect(page.get_by_role("button", name="Stop cluster flights")).to_have_count(0, timeout=START_MS)
+    page.get_by_role("button", name="Stop default server").click()
+    expect(page.get_by_text("Nothing of yours runs.")).to_be_visible(timeout=START_MS)
 
 
 def run_flights(page: Page) -> None:
