@@ -225,6 +225,25 @@ async def test_what_is_in_doubt_is_in_neither(bench: Bench, monkeypatch: pytest.
         await bench.backend.submit([specs[1]])
 
 
+NO_RIGHTS = 'pods is forbidden: User "system:serviceaccount:n:hub" cannot create resource "pods" in API group ""'
+
+
+async def test_an_api_server_that_does_not_know_its_rights_yet_is_asked_again(bench: Bench) -> None:
+    """One that has just started forbids what it will allow in a moment."""
+    bench.server.fault = answering(*(status(403, "Forbidden", NO_RIGHTS) for _ in range(2)), to="POST /pods")
+    spec = bench.spec()
+    submitted = await bench.backend.submit([spec])
+    assert (submitted.accepted, submitted.refused) == ({spec.job_id}, {})
+
+
+async def test_what_stays_forbidden_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitting, "BEGIN_CALLS_S", 0.5)
+    bench.server.fault = answering(*(status(403, "Forbidden", NO_RIGHTS) for _ in range(50)), to="POST /pods")
+    spec = bench.spec()
+    submitted = await bench.backend.submit([spec])
+    assert submitted.refused[spec.job_id].code == "forbidden"
+
+
 async def test_what_no_node_can_hold_is_refused_and_the_rest_goes(bench: Bench) -> None:
     allocatable = {"cpu": "4", "memory": "8Gi"}
     ready = [{"type": "Ready", "status": "True"}]

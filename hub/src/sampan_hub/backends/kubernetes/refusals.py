@@ -10,6 +10,13 @@ from sampan_hub.jobs.model import Reason
 _QUOTA = re.compile(r"exceeded quota: ([^,]+), (?:requested: (.*), used: (.*), limited: (.*))")
 _STANDARD = re.compile(r"violates PodSecurity")
 _RANGE = re.compile(r"(?:maximum|minimum) \S+ usage per \S+ is", re.IGNORECASE)
+_RIGHTS = re.compile(r'is forbidden: User "[^"]*" cannot \w+ resource')
+
+
+def may_pass(error: ApiRefused) -> bool:
+    """Whether the same call may well succeed in a moment. An API server that has just started forbids everything until
+    it has read who may do what."""
+    return error.is_passing or (error.status == 403 and _RIGHTS.search(error.message) is not None)
 
 
 def explain_refusal(error: ApiRefused) -> Reason | None:

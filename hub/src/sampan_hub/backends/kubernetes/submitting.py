@@ -16,7 +16,7 @@ from sampan_hub.backends.kubernetes.identity import read_identity
 from sampan_hub.backends.kubernetes.journal import Journal, Seen
 from sampan_hub.backends.kubernetes.names import pod_name
 from sampan_hub.backends.kubernetes.pod import make_pod
-from sampan_hub.backends.kubernetes.refusals import explain_refusal
+from sampan_hub.backends.kubernetes.refusals import explain_refusal, may_pass
 from sampan_hub.backends.kubernetes.watching import Pods
 from sampan_hub.jobs.model import Reason
 
@@ -115,7 +115,7 @@ class Submitter:
             try:
                 return await call()
             except ApiRefused as error:
-                if not error.is_passing or self._clock_s() + pause_s > until_s:
+                if not may_pass(error) or self._clock_s() + pause_s > until_s:
                     raise
                 pause_s = max(pause_s, min(error.retry_after_s, PAUSE_AT_MOST_S))
             except ApiUnreachable:
