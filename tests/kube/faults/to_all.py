@@ -15,6 +15,8 @@ from tests.support.installation import wait_until
 
 SHORT_S = 8
 LONG_S = 60
+BACK_S = 180
+"""Kubernetes' own scheduler and kubelet wait ever longer for an API server that is away: a minute and more."""
 SILENT_S = 45
 """After so long a node that says nothing counts as lost."""
 SCALE = 50
@@ -42,9 +44,9 @@ def api_server_down(world: KubeWorld, choose: random.Random, moment: str, length
     assert states == {"running"}, "nothing changes while nothing is known"
     yield
     world.kube.restore()
-    world.one.until_running(*ids, *world.standing, timeout_s=90)
+    world.one.until_running(*ids, *world.standing, timeout_s=BACK_S)
     if moment == "stop":
-        world.one.until_ended(going)
+        world.one.until_ended(going, timeout_s=BACK_S)
     yield
     world.stop(*ids, going)
 
@@ -83,7 +85,7 @@ def compacted(world: KubeWorld, choose: random.Random) -> Iterator[None]:
     yield
     (ended,) = world.one.until_ended(deleted)
     assert ended["reason"]["code"] in ("deleted", "vanished"), ended
-    world.one.until_running(*coming, going, *world.standing)
+    world.one.until_running(*coming, going, *world.standing, timeout_s=BACK_S)
     yield
     world.stop(*coming, going)
 
