@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -95,15 +96,22 @@ class Bed:
             yield HubClient(session, self.release.url, self.release.key("cli-token").decode())
 
     @asynccontextmanager
-    async def notebook_python(self) -> AsyncIterator[NotebookPython]:
-        """A kernel in a server of ana's, started for it and stopped again."""
-        async with self.hub() as hub:
-            token = await hub.token_of(NAME)
-            assert await hub.start(NAME, {"size": "kernel"}) != 429
-            await hub.until_server_answers(NAME, token)
-            kernel = await Kernel.start(hub.session, f"{self.release.url}/user/{NAME}", token)
-            yield NotebookPython(kernel)
+    async def notebook(self, hub: HubClient, size: str) -> AsyncIterator[str]:
+        """A server of ana's, started for it and stopped again; its job."""
+        assert await hub.start(NAME, {"size": size}) != 429, "our hub refused the start"
+        try:
+            (job,) = await asyncio.to_thread(self.release.jobs, owner=NAME, kind="notebook", state="running")
+            yield job["id"]
+        finally:
             await hub.stop(NAME)
+
+    @asynccontextmanager
+    async def notebook_python(self) -> AsyncIterator[NotebookPython]:
+        """A kernel in such a server."""
+        async with self.hub() as hub, self.notebook(hub, "kernel"):
+            token = await hub.token_of(NAME)
+            await hub.until_server_answers(NAME, token)
+            yield NotebookPython(await Kernel.start(hub.session, f"{self.release.url}/user/{NAME}", token))
 
 
 class NotebookPython:

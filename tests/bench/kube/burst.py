@@ -42,18 +42,14 @@ async def measure(bed: Bed, repeat: int) -> Row:
         (folder / "ca.crt").write_text(bed.release.authority)
         stack.enter_context(simulated_nodes(bed.kube, 2 * COUNT))
         ours = await stack.enter_async_context(bed.hub())
-        peer = await stack.enter_async_context(kubespawner_hub(bed.kube, bed.peers, *IDLE, ON_SIMULATED_NODES))
         pods = Pods(bed)
         stack.push_async_callback(pods.close)
-        await ours.start(NAME, {"size": "idle"})
-        (notebook,) = await asyncio.to_thread(bed.release.jobs, owner=NAME, kind="notebook", state="running")
+        notebook = await stack.enter_async_context(bed.notebook(ours, "idle"))
         for number in range(repeat + 1):
             counts = recorder if number else Recorder()
-            await burst_of_ours(bed, notebook["id"], folder / "ca.crt", pods, counts)
-            names = [f"u{number}-{user}" for user in range(COUNT)]
-            await peer.add_users(names)
-            await burst_of_peers(bed, peer, names, pods, counts)
-        await ours.stop(NAME)
+            await burst_of_ours(bed, notebook, folder / "ca.crt", pods, counts)
+            async with kubespawner_hub(bed.kube, bed.peers, *IDLE, ON_SIMULATED_NODES) as peer:
+                await burst_of_peers(bed, peer, pods, counts)
     return Row("burst", _lines(recorder))
 
 
@@ -99,8 +95,10 @@ async def until(is_so: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline_s, "not all workers are sent"
 
 
-async def burst_of_peers(bed: Bed, hub: HubClient, names: list[str], pods: Pods, recorder: Recorder) -> None:
-    """Its servers cannot answer, so they are given up again."""
+async def burst_of_peers(bed: Bed, hub: HubClient, pods: Pods, recorder: Recorder) -> None:
+    """Its servers cannot answer: they end with their hub."""
+    names = [f"user{number}" for number in range(COUNT)]
+    await hub.add_users(names)
 
     async def ask(name: str) -> None:
         status, body = await hub.call("POST", f"/users/{name}/server", {})
@@ -115,8 +113,6 @@ async def burst_of_peers(bed: Bed, hub: HubClient, names: list[str], pods: Pods,
         await pods.until_there(bed.peers, SERVERS)
         recorder.add(f"{KUBESPAWNER}: there", time.monotonic() - begun_s)
     recorder.add(f"{KUBESPAWNER}: p99", percentile(answers, 0.99) * 1000)
-    await asyncio.gather(*(hub.stop(name, timeout_s=180) for name in names))
-    await asyncio.to_thread(bed.until_no_pods, bed.peers, SERVERS)
 
 
 def _lines(recorder: Recorder) -> list[Line]:

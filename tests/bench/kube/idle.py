@@ -25,9 +25,9 @@ SERVER_LABELS = {"component": "singleuser-server"}
 """By which KubeSpawner finds pods of servers."""
 
 
-async def measure(bed: Bed, repeat: int) -> Row:
-    """`repeat` windows of two minutes each, of both sides at once: with four notebooks each, then with a thousand pods
-    each beside them."""
+async def measure(bed: Bed, _repeat: int) -> Row:
+    """One window of two minutes of both sides at once with four notebooks each, one with a thousand pods each beside
+    them."""
     recorder = Recorder()
     accounts = {OURS: Account(bed.release.namespace, "hub"), KUBESPAWNER: Account(bed.peers, ACCOUNT)}
     async with AsyncExitStack() as stack:
@@ -38,33 +38,29 @@ async def measure(bed: Bed, repeat: int) -> Row:
         await ours.add_users(names[1:])
         await peer.add_users(names)
         stack.enter_context(counted(bed.kube, list(accounts.values())))
+        notebook = await stack.enter_async_context(bed.notebook(ours, "idle"))
+        for name in names[1:]:
+            stack.push_async_callback(ours.stop, name)
+            await ours.start(name, {"size": "idle"})
         for name in names:
-            await asyncio.gather(ours.start(name, {"size": "idle"}), peer.start(name))
-        await watch(bed, accounts, recorder, repeat, f"{NOTEBOOKS}")
-        workers = await start_many(bed, ours)
-        await watch(bed, accounts, recorder, repeat, f"{MANY}", workers)
-        await asyncio.to_thread(end_many, bed)
-        for name in names:
-            await stop_both(ours, peer, name)
+            await peer.start(name)
+        await watch(bed, accounts, recorder, f"{NOTEBOOKS}")
+        stack.push_async_callback(asyncio.to_thread, end_many, bed)
+        workers = await start_many(bed, ours, notebook)
+        await watch(bed, accounts, recorder, f"{MANY}", workers)
     return Row("idle", _lines(recorder), note=f"Counted over {WINDOW_S:.0f} s each time, of both sides at once.")
 
 
 async def watch(
-    bed: Bed,
-    accounts: dict[str, Account],
-    recorder: Recorder,
-    repeat: int,
-    label: str,
-    cluster: MockCluster | None = None,
+    bed: Bed, accounts: dict[str, Account], recorder: Recorder, label: str, cluster: MockCluster | None = None
 ) -> None:
-    """Requests per minute in each window, when nothing happens. The cluster's lease is renewed."""
+    """Requests per minute when nothing happens. The cluster's lease is renewed."""
     await idle_for(SETTLED_S, cluster)
-    for _ in range(repeat):
-        before = {side: await asyncio.to_thread(count, bed.kube, account) for side, account in accounts.items()}
-        await idle_for(WINDOW_S, cluster)
-        for side, account in accounts.items():
-            asked = await asyncio.to_thread(count, bed.kube, account) - before[side]
-            recorder.add(f"{side}: {label}", 60 * asked / WINDOW_S)
+    before = {side: await asyncio.to_thread(count, bed.kube, account) for side, account in accounts.items()}
+    await idle_for(WINDOW_S, cluster)
+    for side, account in accounts.items():
+        asked = await asyncio.to_thread(count, bed.kube, account) - before[side]
+        recorder.add(f"{side}: {label}", 60 * asked / WINDOW_S)
 
 
 async def idle_for(duration_s: float, cluster: MockCluster | None) -> None:
@@ -75,10 +71,9 @@ async def idle_for(duration_s: float, cluster: MockCluster | None) -> None:
             await asyncio.to_thread(cluster.states)
 
 
-async def start_many(bed: Bed, hub: HubClient) -> MockCluster:
+async def start_many(bed: Bed, hub: HubClient, notebook: str) -> MockCluster:
     """A thousand workers of ours that have claimed themselves, and as many pods that KubeSpawner takes for its own."""
-    (notebook,) = await asyncio.to_thread(bed.release.jobs, owner=NAME, kind="notebook", state="running")
-    cluster = await asyncio.to_thread(MockCluster, bed, notebook["id"])
+    cluster = await asyncio.to_thread(MockCluster, bed, notebook)
     await asyncio.to_thread(cluster.submit, MANY)
     players = Players(bed, hub.session)
     try:
@@ -103,10 +98,6 @@ def end_many(bed: Bed) -> None:
     bed.kube.kubectl("delete", "pods", f"--namespace={bed.peers}", "--selector=component=singleuser-server",
                      "--field-selector=spec.nodeName!=kt-node-0", "--timeout=300s", timeout_s=310)  # fmt: skip
     wait_until(lambda: not bed.release.pods(kind="worker"), TIMEOUT_S, "the end of a thousand workers")
-
-
-async def stop_both(ours: HubClient, peer: HubClient, name: str) -> None:
-    await asyncio.gather(ours.stop(name), peer.stop(name))
 
 
 def _lines(recorder: Recorder) -> list[Line]:

@@ -111,11 +111,13 @@ def _apply(kube: KubeCluster, namespace: str, config: str, proxy_token: str) -> 
 
 
 def _delete(kube: KubeCluster, namespace: str) -> None:
-    chosen = ["--selector=peer in (hub,proxy)", "--wait=true", "--timeout=60s"]
-    kube.kubectl("delete", "pods", f"--namespace={namespace}", *chosen)
-    kube.kubectl("delete", "pods", f"--namespace={namespace}", "--selector=component=singleuser-server", "--wait=false")
-    kube.kubectl("delete", "services,configmaps", f"--namespace={namespace}", "hub", "proxy-public", "proxy-api",
-                 "--ignore-not-found")  # fmt: skip
+    """The hub first, or it would take its servers' ends for failures."""
+    place = f"--namespace={namespace}"
+    for selector in ("peer in (hub,proxy)", "component=singleuser-server"):
+        words = ["pods", place, f"--selector={selector}", "--grace-period=1", "--timeout=180s"]
+        kube.kubectl("delete", *words, timeout_s=190)
+    names = ["hub", "proxy-public", "proxy-api", "--ignore-not-found"]
+    kube.kubectl("delete", "services,configmaps", place, *names)
 
 
 def _answers(url: str) -> bool:
