@@ -8,35 +8,38 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
-import subprocess
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 
+from tests.kube.asking import (
+    AS_A_CLIENT,
+    CREDENTIALS,
+    FETCH,
+    LISTENERS,
+    METADATA,
+    STRANGER,
+    Request,
+    Working,
+    as_bearer,
+    check_nothing_said,
+    encode_claims,
+    probe,
+    served_by_the_node,
+    token_of,
+)
 from tests.kube.chart_rig import Release, installed
 from tests.kube.conftest import REGISTRY, Images
 from tests.kube.pods import make_pod, run_to_end
-from tests.slurm.installation.person import Notebook, Person, RemoteKernel
-from tests.support import stranger
-from tests.support.installation import wait_until
+from tests.slurm.installation.person import Person
 from tests.support.pod_cluster import make_rsa
 from tests.testbeds.kube.cluster import KubeCluster
 
 pytestmark = pytest.mark.timeout(900)
 
-STRANGER = Path(stranger.__file__).read_text()
-RESULT = "result-of-alice-51c7e0d2"
-METADATA = "169.254.169.254"
-CREDENTIALS = "credentials-of-the-cloud-9b1f"
 LITTLE: dict[str, Any] = {
     "config": {"backends": {"kubernetes": {"scheduler": {"cores": 0.1, "memory": "500M"}}}, "default_size": "tiny"}
 }
@@ -47,72 +50,6 @@ client = cluster.get_client()
 client.wait_for_workers(1, 120)
 client.publish_dataset(kept=client.submit(lambda: "-".join(["result", "of", "alice", "51c7e0d2"]), key="kept"))
 """
-PROBE = """
-import json, os, subprocess, sys
-asked = [subprocess.Popen([sys.executable, "-I", "-c", stranger, json.dumps([address]), *pairs], stdout=-1, text=True)
-         for address in addresses]
-print(json.dumps([seen for each in asked for seen in json.loads(each.communicate()[0])]))
-"""
-PAIRS = """
-import os
-pairs = [os.environ["JUPYTERHUB_SSL_CERTFILE"], os.environ["JUPYTERHUB_SSL_KEYFILE"]]
-pairs += [os.environ[f"DASK_DISTRIBUTED__COMM__TLS__CLIENT__{end}"] for end in ("CERT", "KEY")]
-"""
-AS_A_CLIENT = """
-import json
-from distributed import Client
-outcomes = {}
-for address in addresses:
-    try:
-        with Client(address, security=client.security, timeout=4, set_as_default=False) as other:
-            outcomes[address] = repr(other.submit(sum, [1, 2]).result(20))
-    except OSError as error:
-        outcomes[address] = "refused"
-print(json.dumps(outcomes))
-"""
-LISTENERS = """
-import re, pathlib
-for name in ("tcp", "tcp6"):
-    for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]:
-        words = line.split()
-        host, port = words[1].split(":")
-        if words[3] == "0A" and host not in ("0100007F", "00000000000000000000000001000000"):
-            print(int(port, 16))
-"""
-FETCH = """
-import json, ssl, sys, urllib.error, urllib.request
-trust = ssl.create_default_context()
-trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
-answers = {}
-for name, (method, url, headers, body) in json.loads(asked).items():
-    request = urllib.request.Request(url, method=method, headers=headers, data=body and json.dumps(body).encode())
-    try:
-        with urllib.request.urlopen(request, timeout=8, context=trust) as answer:
-            answers[name] = [answer.status, answer.read(2000).decode(errors="replace")]
-    except urllib.error.HTTPError as error:
-        answers[name] = [error.code, error.read(2000).decode(errors="replace")]
-    except OSError as error:
-        answers[name] = [0, type(error).__name__]
-print(json.dumps(answers))
-"""
-Request = tuple[str, str, dict[str, str], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Working:
-    """Somebody with a notebook, a kernel in it, and perhaps a cluster."""
-
-    person: Person
-    notebook: Notebook
-    kernel: RemoteKernel
-
-    @property
-    def job(self) -> dict[str, Any]:
-        return self.notebook.job
-
-    def fetch(self, asked: Mapping[str, Request]) -> dict[str, list[Any]]:
-        """By name, status and text of what the kernel gets; status 0: no answer, and the error's name."""
-        return dict(json.loads(self.kernel.run(f"asked = {json.dumps(asked)!r}\n{FETCH}", 90)))
 
 
 @pytest.fixture(scope="module")
@@ -152,23 +89,6 @@ def hers(release: Release, alice: Working) -> list[dict[str, Any]]:
         assert ports, f"{pod['metadata']['name']} listens nowhere"
         found += [{"tcp": int(port), "host": pod["status"]["podIP"]} for port in sorted(ports)]
     return found
-
-
-def check_nothing_said(report: list[dict[str, Any]]) -> None:
-    for seen in report:
-        for answer in seen["http"].values():
-            status = answer.split(" ", 2)[1] if answer.startswith("HTTP/") else ""
-            assert not status.startswith("2"), seen
-            assert RESULT not in answer, seen
-        for word in (seen["tls"], *seen["tls_as_oneself"]):
-            assert not word.startswith("said") or word == "said 0 bytes", seen
-        assert RESULT not in seen["zmq"], seen
-
-
-def probe(kernel: RemoteKernel, addresses: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What a stranger in this kernel's pod gets of them, who also shows the certificates that are his."""
-    given = f"stranger = {STRANGER!r}; addresses = {addresses!r}\n{PAIRS}\n"
-    return list(json.loads(kernel.run(given + PROBE, 150)))
 
 
 def test_her_pods_say_nothing_to_his(bob: Working, hers: list[dict[str, Any]]) -> None:
@@ -214,31 +134,6 @@ def test_what_else_is_in_the_namespace_is_kept_from_them(
             assert answers <= {"silence", "ConnectionRefusedError"}, answers
 
 
-@contextmanager
-def served_by_the_node(kube: KubeCluster) -> Iterator[None]:
-    """Credentials at the address where clouds have them."""
-    page = f"HTTP/1.0 200 OK\\r\\n\\r\\n{CREDENTIALS}"
-    serve = (
-        "import socket\n"
-        f"server = socket.create_server(('{METADATA}', 80))\n"
-        "while True:\n"
-        "    asked, _ = server.accept()\n"
-        f"    asked.recv(9999); asked.sendall(b'{page}'); asked.close()\n"
-    )
-    address = [*kube.inside(), "ip", "address"]
-    kube.run([*address, "replace", f"{METADATA}/32", "dev", "lo"])
-    process = subprocess.Popen([*kube.inside(), "python3", "-I", "-c", serve])
-    try:
-        fetch = f"import urllib.request as u; print(u.urlopen('http://{METADATA}/', timeout=3).read().decode())"
-        said = lambda: kube.run([*kube.inside(), "python3", "-I", "-c", fetch], check=False).stdout  # noqa: E731
-        wait_until(lambda: CREDENTIALS in said(), 20, "the node serves credentials")
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        kube.run([*address, "del", f"{METADATA}/32", "dev", "lo"])
-
-
 def test_the_cluster_says_nothing_to_a_job(release: Release, kube: KubeCluster, images: Images, bob: Working) -> None:
     """The metadata address, the API server (by its service's address and its own), the kubelet, hub and database."""
     hub = release.component("hub")["status"]["podIP"]
@@ -259,12 +154,6 @@ def test_the_cluster_says_nothing_to_a_job(release: Release, kube: KubeCluster, 
     assert (free["api"][0], free["api of the node"][0]) == (200, 200), free
 
 
-def token_of(release: Release, working: Working) -> str:
-    """What the cluster put into the pod of this notebook."""
-    pod = f"notebook-{working.job['id'].replace('.', '-')}"
-    return release.kubectl("exec", pod, "--", "cat", "/var/run/sampan/token").strip()
-
-
 def test_the_service_takes_nothing_that_was_forged(release: Release, alice: Working, bob: Working) -> None:
     """For alice's job: bob's own token, tokens that he signs or does not sign, a credential that he makes up."""
     token, hers = token_of(release, bob), alice.job["id"]
@@ -277,7 +166,7 @@ def test_the_service_takes_nothing_that_was_forged(release: Release, alice: Work
         "his own token": token,
         "signed by himself": jwt.encode(claims, make_rsa(), algorithm="RS256", headers={"kid": key_id}),
         "not signed": jwt.encode(claims, "", algorithm="none", headers={"kid": key_id}),
-        "with another's signature": f"{header}.{_base64(claims)}.{token.rpartition('.')[2]}",
+        "with another's signature": f"{header}.{encode_claims(claims)}.{token.rpartition('.')[2]}",
         "made up": f"{hers}.notebook.{'A' * 43}",
     }
     service = bob.kernel.run("import os; print(os.environ['SAMPAN_SERVICE'])").strip()
@@ -298,10 +187,6 @@ def test_the_service_takes_nothing_that_was_forged(release: Release, alice: Work
     assert bob.fetch({"session": ("GET", f"{base}/session", bearer, None)})["session"][0] == 200, "his own is taken"
 
 
-def _base64(claims: Mapping[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-
-
 def test_the_entry_gives_him_nothing_of_hers(bob: Working, alice: Working) -> None:
     """With what his notebook has of JupyterHub, by the way that all jobs have; and she gets it from outside."""
     names = ("JUPYTERHUB_API_TOKEN", "SAMPAN_SERVICE")
@@ -312,20 +197,6 @@ def test_the_entry_gives_him_nothing_of_hers(bob: Working, alice: Working) -> No
     got = bob.fetch({path: ("GET", f"{entry}{path}", headers, None) for path in paths})
     assert {status for status, _ in got.values()} <= {403, 404}, got
     assert {alice.person.ask("GET", path)[0] for path in paths} == {200}
-
-
-def as_bearer(kube: KubeCluster, token: str, path: str) -> int:
-    """The API server's status for who has this token and nothing else."""
-    trust = ssl.create_default_context()
-    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
-    request = urllib.request.Request(f"https://{kube.NODE_IP}:6443{path}", headers={"Authorization": f"Bearer {token}"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
-    try:
-        with opener.open(request, timeout=20) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
 
 
 def test_the_api_server_knows_a_pod_by_nothing(release: Release, kube: KubeCluster, bob: Working) -> None:
