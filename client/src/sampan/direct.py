@@ -19,8 +19,14 @@ from sampan.security import Keys, ensure_keys, make_security
 SLURM_CORES = 1
 SLURM_MEMORY = "4GiB"
 SCRATCH = "sampan_scratch"
-PROLOGUE = ("umask 077", f"{SCRATCH}=$(mktemp -d /tmp/sampan-direct-XXXXXXXX)", f"trap 'rm -rf \"${SCRATCH}\"' EXIT")
-"""In the job's script: a private folder on the node for what a worker spills, gone with it."""
+PROLOGUE = (
+    "umask 077",
+    f"{SCRATCH}=$(mktemp -d /tmp/sampan-direct-XXXXXXXX)",
+    f"trap 'rm -rf \"${SCRATCH}\"' EXIT",
+    "trap 'exit 143' TERM",
+)
+"""In the job's script: a private folder on the node for what a worker spills, gone with it, and not before it: a shell
+that catches the signal waits for the worker's end."""
 
 
 def make_cluster(
