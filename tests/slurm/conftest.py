@@ -18,13 +18,15 @@ from tests.testbeds.slurm.profile import PROFILES
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with clusters of their own first, for there is room for one at a time and the session's one stays.
 
-    Those with a whole Sampan last: once it runs, it asks the cluster things by itself.
+    Those with a whole Sampan last: once it runs, it asks the cluster things by itself. And of these, those with people
+    at work in it last: from then on they have servers.
     """
     here = Path(__file__).parent
 
     def rank(item: pytest.Item) -> int:
         fixtures = getattr(item, "fixturenames", ())
-        return 0 if not item.path.is_relative_to(here) else 1 + ("slurm" in fixtures) + ("site" in fixtures)
+        mine = ("slurm", "site", "working")
+        return 0 if not item.path.is_relative_to(here) else 1 + sum(name in fixtures for name in mine)
 
     items.sort(key=rank)
 

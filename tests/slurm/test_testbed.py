@@ -63,6 +63,8 @@ def test_machines_share_home_and_shared_and_nothing_else(slurm: Cluster) -> None
     assert seen == ["/home/alice", "/shared"]
     assert node1.run(["hostname"]).stdout == "node1\n"
     assert not Path("/tmp/seen").exists()
+    for place in ("/home/alice", "/shared", "/tmp", "/run", "/dev/shm", "/var/tmp"):
+        node1.run(["rm", f"{place}/seen"], check=True)
 
 
 @pytest.mark.parametrize("name", ["node1", "hubhost", "ctl"])
