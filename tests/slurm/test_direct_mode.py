@@ -60,27 +60,20 @@ def test_a_cluster_of_ones_own_jobs(site: Site) -> None:
     left = login.run(["ps", "-o", "args=", "-u", "alice"]).stdout
     assert "direct.py" not in left
     assert "distributed" not in left
-    for node in site.cluster.nodes.values():
-        scratch = [
-            "find",
-            "/tmp",
-            "-maxdepth",
-            "1",
-            "-user",
-            "alice",
-            "(",
-            "-name",
-            "dask*",
-            "-o",
-            "-name",
-            "sampan-direct*",
-            ")",
-        ]
-        wait_until(
-            lambda node=node, scratch=scratch: not node.run(scratch, check=True).stdout, 10, "no scratch is left"
-        )
+    try:
+        wait_until(lambda: not scratch(site), 10, "no scratch is left")
+    except TimeoutError:
+        raise AssertionError(scratch(site)) from None
     keys = [path for path in (home / ".sampan-tls").rglob("*") if path.is_file()]
     assert all(path.stat().st_mode & 0o077 == 0 for path in keys), keys
+
+
+def scratch(site: Site) -> list[str]:
+    """What Dask's workers of hers have in the temporary folders of the nodes."""
+    names = ("(", "-name", "dask*", "-o", "-name", "sampan-direct*", ")")
+    find = ("find", "/tmp", "-maxdepth", "1", "-user", "alice", *names, "-ls")
+    found = {name: node.run(find, check=True).stdout for name, node in site.cluster.nodes.items()}
+    return [f"{name}: {text}" for name, text in found.items() if text]
 
 
 def own_jobs(site: Site) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from sampan.errors import ClusterNotFound, Refused
 from sampan.request import Adapt, Workers, make_counts, make_range
 from sampan.rundir import LOCAL, ensure_private
-from sampan.security import Keys, ensure_keys, make_security
+from sampan.security import ensure_keys, make_security
 
 SLURM_CORES = 1
 SLURM_MEMORY = "4GiB"
@@ -107,10 +107,11 @@ class _Direct:
         raise ClusterNotFound(f"There is no compute service here, so nobody knows what {n} workers (size {size}) cost")
 
 
-def _local_keys() -> Keys:
+def _own_folder() -> Path:
+    """Private, on this machine, gone with this process."""
     folder = ensure_private(LOCAL / f"sampan-{os.getuid()}-direct-{os.getpid()}")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return ensure_keys(folder)
+    return folder
 
 
 def _make_local(name: str | None, asynchronous: bool) -> Any:
@@ -123,7 +124,7 @@ def _make_local(name: str | None, asynchronous: bool) -> Any:
         n_workers=0,
         threads_per_worker=1,
         name=name,
-        security=make_security(_local_keys()),
+        security=make_security(ensure_keys(_own_folder())),
         protocol="tls://",
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
@@ -156,7 +157,11 @@ def _make_slurm(name: str | None, project: str | None, env: str | None, asynchro
         shared_temp_directory=str(shared),
         local_directory=configured["local-directory"] or f"${SCRATCH}",
         job_script_prologue=[*(configured["job-script-prologue"] or []), *PROLOGUE],
-        scheduler_options={**(configured["scheduler-options"] or {}), "dashboard_address": "127.0.0.1:0"},
+        scheduler_options={
+            "local_directory": str(_own_folder()),  # Dask's place in /tmp is open and stays
+            **(configured["scheduler-options"] or {}),
+            "dashboard_address": "127.0.0.1:0",
+        },
         asynchronous=asynchronous,
     )
 
