@@ -5,27 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
+from tests.chaos.world import World
 
-class World(Protocol):
-    """What faults happen to."""
-
-    @property
-    def standing(self) -> list[str]:
-        """Jobs that nothing but a fault of theirs may end."""
-
-    def stand(self) -> None:
-        """As many standing jobs as there should be; all run."""
-
-    def check(self) -> None:
-        """Nothing standing was lost, nobody's jobs were touched, and every judge is content. Raises what is not so."""
-
-    def expect_loss(self, *job_ids: str) -> None:
-        """These may end."""
-
-
-AnyWorld = TypeVar("AnyWorld", bound=World)
+AnyWorld = TypeVar("AnyWorld", bound=World[Any, Any])
 Fault = Callable[[AnyWorld, random.Random], Iterator[None]]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.kube.faults.ground import Ground, prepared_ground
 from tests.kube.faults.judge import Judge
-from tests.kube.faults.light import Light
+from tests.kube.faults.light import PodsLight
 from tests.support.installation import free_port, wait_until
 from tests.testbeds.kube.cluster import KubeCluster
 
@@ -23,7 +23,7 @@ ROUNDS = 5
 AT_A_TIME = 4
 
 
-class Overlapping(Light):
+class Overlapping(PodsLight):
     """Its process has a second one beside it."""
 
     def __init__(self, ground: Ground) -> None:

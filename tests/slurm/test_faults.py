@@ -11,21 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.faults.driver import make_blocks, render_table, run_blocks
+from tests.chaos.driver import make_blocks, only, render_table, run_blocks
+from tests.slurm.faults import to_all, to_jobs
 from tests.slurm.faults.ground import prepared_ground
-from tests.slurm.faults.kinds import KINDS
-from tests.slurm.faults.world import World
+from tests.slurm.faults.world import KINDS, SlurmWorld
 from tests.testbeds.slurm.cluster import Cluster
 
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 ONLY = os.environ.get("CHAOS_KIND", "")
+MODULES = (to_jobs, to_all)
+"""Whose faults are dealt."""
 
 
 @pytest.fixture
-def world(slurm: Cluster, no_jobs: None, tmp_path: Path) -> Iterator[World]:
+def world(slurm: Cluster, no_jobs: None, tmp_path: Path) -> Iterator[SlurmWorld]:
     with prepared_ground(slurm, tmp_path) as ground:
-        made = World(ground)
+        made = SlurmWorld(ground)
         try:
             made.begin()
             yield made
@@ -34,12 +36,8 @@ def world(slurm: Cluster, no_jobs: None, tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.mark.timeout(7200)
-def test_nothing_is_lost_doubled_or_left(world: World) -> None:
-    blocks = make_blocks(FAULTS, SEED)
-    if ONLY:
-        chosen = [kind for kind in KINDS.values() if any(word in kind.name for word in ONLY.split(","))]
-        together = [kind for kind in chosen if not kind.alone]
-        blocks = [together] * bool(together) + [[kind] for kind in chosen if kind.alone]
+def test_nothing_is_lost_doubled_or_left(world: SlurmWorld) -> None:
+    blocks = only(KINDS.named(ONLY)) if ONLY else make_blocks(KINDS.values(), FAULTS, SEED)
     outcomes = list(run_blocks(world, blocks, SEED))
     print(render_table(SEED, outcomes))
     failures = [f"{outcome.kind}: {outcome.error}" for outcome in outcomes if outcome.error]

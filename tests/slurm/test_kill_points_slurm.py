@@ -15,7 +15,7 @@ import pytest
 
 from tests.slurm.faults.ground import Ground, prepared_ground
 from tests.slurm.faults.judge import Judge
-from tests.slurm.faults.light import Light
+from tests.slurm.faults.light import HubHostLight
 from tests.testbeds.slurm.cluster import Cluster
 
 AT_ONCE = 5
@@ -31,7 +31,7 @@ def ground(slurm: Cluster, no_jobs: None, tmp_path: Path) -> Iterator[Ground]:
         yield made
 
 
-def live_through(light: Light, judge: Judge) -> None:
+def live_through(light: HubHostLight, judge: Judge) -> None:
     """Two jobs in one array are asked for, run once each, and are stopped, one after the other."""
     request = light.make_request("alice", 2)
     first, second = light.ask(request)
@@ -52,7 +52,7 @@ def live_through(light: Light, judge: Judge) -> None:
 
 def die_at(at: int, ground: Ground) -> str | None:
     """The call at which the service died; None when all was over before it came to point `at`."""
-    light = Light(ground, f"k{at}")
+    light = HubHostLight(ground, f"k{at}")
     try:
         light.start(at)
         live_through(light, Judge(ground.slurm, light))

@@ -17,7 +17,7 @@ from sampan_hub.settings.access import find_access
 from sampan_hub.trust.authority import Usage
 from sampan_hub.trust.files import ensure_authority, ensure_certificate, pair_in
 from tests.kube.faults.api_server import ApiServer
-from tests.kube.faults.entry import Entry
+from tests.kube.faults.entry import PodsEntry
 from tests.kube.faults.loop import Loop
 from tests.testbeds.kube.cluster import KubeCluster
 
@@ -43,14 +43,14 @@ class Ground:
 
     def __init__(self, kube: KubeCluster, folder: Path, namespace: str) -> None:
         self.kube, self.folder, self.namespace = kube, folder, namespace
-        self.entry = Entry()
+        self.entry = PodsEntry()
         self._loop = Loop()
         self._make_certificates()
         access = find_access(kube.kubeconfig, {})
         self._cluster_ca = (access.ca or b"").decode()
         self._server = access.server
         self.api = ApiServer(self._server, ssl.create_default_context(cadata=self._cluster_ca))
-        self._loop.run(self.entry.listen(kube.HOST_IP, self._context("entry")))
+        self._loop.run(self.entry.open(kube.HOST_IP, self._context("entry")))
         self._loop.run(self.api.listen(self._context("api")))
         self._token = ""
 
@@ -82,6 +82,7 @@ class Ground:
     def _load_image(self) -> None:
         context = self.folder / "image"
         shutil.copytree(CLONE / "client/src/sampan", context / "lib/sampan", ignore=PYTHON_FILES)
+        shutil.copy(CLONE / "tests/chaos/job_program.py", context / "lib")
         shutil.copy(HERE / "program.py", context)
         lines = (f"FROM {self.kube.BASE_IMAGE}", "COPY . /opt/faults", "USER 1000")
         (context / "Containerfile").write_text("\n".join(lines) + "\n")

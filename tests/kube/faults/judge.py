@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.chaos.asking import Job
 from tests.judge.pods import SEEN, Pod, leftovers, pods_of
-from tests.kube.faults.light import Light
+from tests.kube.faults.light import PodsLight
 from tests.support.installation import wait_until
 
 SETTLE_S = 60
@@ -50,7 +50,7 @@ def decide(views: Mapping[str, Job], pods: list[Pod], doubles: set[str]) -> Verd
 class Judge:
     """Watches one installation. Pods that others made under our labels are told to it, and left out."""
 
-    light: Light
+    light: PodsLight
     forged: set[str] = field(default_factory=set)
     """Their names."""
 

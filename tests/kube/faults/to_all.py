@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.chaos.asking import is_running
-from tests.kube.faults.to_jobs import LOOKS_S
+from tests.chaos import to_database
 from tests.kube.faults.world import KINDS, KubeWorld
 from tests.support.installation import wait_until
 
@@ -186,48 +184,7 @@ def killed_often(world: KubeWorld, choose: random.Random) -> Iterator[None]:
     world.stop(*ids[1:])
 
 
-@KINDS.enter("database wiped", alone=True)
-def database_wiped(world: KubeWorld, choose: random.Random) -> Iterator[None]:
-    journal = choose.random() < 0.5
-    job_id = world.running()
-    world.one.while_down(lambda: world.one.wipe(journal=journal))
-    yield
-    world.one.until_running(job_id, *world.standing)
-    yield
-    world.stop(job_id)
-
-
-@KINDS.enter("database restored from yesterday", alone=True)
-def database_restored(world: KubeWorld, choose: random.Random) -> Iterator[None]:
-    """One job had just been asked for, one has been stopped since, one is newer than the backup."""
-    copy = world.ground.folder / f"yesterday-{secrets.token_hex(4)}.sqlite"
-    stopped = world.running()
-    (asked,) = world.one.submit("alice")
-    world.one.back_up(copy)
-    newer = world.running()
-    world.one.until_running(asked)
-    world.stop(stopped)
-    world.one.while_down(lambda: world.one.restore(copy))
-    yield
-    world.one.until_running(asked, newer, *world.standing)
-    world.one.until_ended(stopped)
-    yield
-    world.stop(asked, newer)
-
-
-@KINDS.enter("a second installation forgets everything", alone=True)
-def second_installation(world: KubeWorld, choose: random.Random) -> Iterator[None]:
-    job_id = world.running()
-    world.two.while_down(lambda: world.two.wipe(journal=True))
-    world.one.kill()
-    yield
-    world.two.until_running(*world.theirs)
-    world.one.until_running(job_id, *world.standing)
-    yield
-    world.stop(job_id)
-    time.sleep(LOOKS_S)
-    assert {job_id for job_id, job in world.two.jobs().items() if is_running(job)} == set(world.theirs)
-    assert not set(world.one.jobs()) & set(world.theirs)
+to_database.enter(KINDS)
 
 
 @KINDS.enter("network policies deleted by an administrator", alone=True)

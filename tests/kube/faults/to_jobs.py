@@ -8,12 +8,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tests.chaos.light import LOOKS_S
 from tests.kube.faults.api_server import Ambush
 from tests.kube.faults.world import KINDS, KubeWorld
 from tests.support.installation import wait_until
 
-LOOKS_S = 3
-"""Within this time an installation has looked at its pods at least once more."""
 FINALIZER = "faults.sampan.io/stays"
 
 

@@ -95,6 +95,7 @@ class Ground:
             self.shared / "lib/sampan",
             ignore=shutil.ignore_patterns("__pycache__", "lab*"),
         )
+        shutil.copy(CLONE / "tests/chaos/job_program.py", self.shared / "lib")
         shutil.copy(HERE / "program.py", self.shared / "program.py")
         for name in ("runs", "control"):
             (self.shared / name).mkdir()
@@ -119,9 +120,10 @@ class Ground:
         """Nothing when it runs."""
         if self._entry is not None and self._entry.poll() is None:
             return
-        argv = [PYTHON, "-I", f"{CLONE_THERE}/tests/slurm/faults/entry.py", FOLDER, str(PORT)]
+        argv = [PYTHON, "-m", "tests.slurm.faults.entry", FOLDER, str(PORT)]
+        env = {"PYTHONPATH": CLONE_THERE, "PYTHONDONTWRITEBYTECODE": "1"}
         with (self.folder / "entry.log").open("ab") as log:
-            self._entry = self.hub.popen(argv, user="sampan", stdout=log, stderr=log)
+            self._entry = self.hub.popen(argv, user="sampan", env=env, stdout=log, stderr=log)
         ports = f":{PORT} "
         wait_until(lambda: any(ports in line for line in self.hub.listeners()), 30, "the entry listens")
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sampan_hub.jobs.keys import make_job_id
+from tests.chaos.asking import Job
 from tests.judge.processes import processes_with_key
-from tests.slurm.faults.light import Job, Light
+from tests.slurm.faults.light import HubHostLight
 from tests.support.installation import wait_until
 from tests.testbeds.slurm.cluster import Cluster
 
@@ -78,7 +79,7 @@ class Judge:
     """Watches one installation. Jobs that others made under our names are told to it, and left out."""
 
     cluster: Cluster
-    light: Light
+    light: HubHostLight
     forged: set[str] = field(default_factory=set)
     """Their Slurm numbers."""
     _proven: set[str] = field(default_factory=set)

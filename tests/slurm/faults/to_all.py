@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import random
-import secrets
 import time
 from collections.abc import Iterator
 
-from tests.slurm.faults.kinds import kind
-from tests.slurm.faults.light import is_running
-from tests.slurm.faults.to_jobs import LOOKS_S
-from tests.slurm.faults.world import World
+from tests.chaos import to_database
+from tests.chaos.asking import is_running
+from tests.chaos.light import LOOKS_S
+from tests.slurm.faults.world import KINDS, SlurmWorld
 from tests.support.installation import wait_until
 
 SHORT_S = 10
 LONG_S = 60
 
 
-def slurmctld_down(world: World, choose: random.Random, moment: str, length_s: float) -> Iterator[None]:
+def slurmctld_down(world: SlurmWorld, choose: random.Random, moment: str, length_s: float) -> Iterator[None]:
     """Something is asked for while it is away."""
     going = world.running()
     ids = []
@@ -43,28 +42,28 @@ def slurmctld_down(world: World, choose: random.Random, moment: str, length_s: f
     world.stop(*ids, going)
 
 
-@kind("slurmctld down 10 s: submit", alone=True)
-def down_in_submit(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("slurmctld down 10 s: submit", alone=True)
+def down_in_submit(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from slurmctld_down(world, choose, "submit", SHORT_S)
 
 
-@kind("slurmctld down 10 s: listing", alone=True)
-def down_in_listing(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("slurmctld down 10 s: listing", alone=True)
+def down_in_listing(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from slurmctld_down(world, choose, "listing", SHORT_S)
 
 
-@kind("slurmctld down 10 s: stop", alone=True)
-def down_in_stop(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("slurmctld down 10 s: stop", alone=True)
+def down_in_stop(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from slurmctld_down(world, choose, "stop", SHORT_S)
 
 
-@kind("slurmctld down 60 s", alone=True, is_slow=True)
-def down_long(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("slurmctld down 60 s", alone=True, is_slow=True)
+def down_long(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from slurmctld_down(world, choose, choose.choice(["submit", "listing", "stop"]), LONG_S)
 
 
-@kind("slurmctld killed right after a submit", alone=True)
-def killed_after_submit(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("slurmctld killed right after a submit", alone=True)
+def killed_after_submit(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     ids = world.one.submit("alice", choose.choice([1, 3]))
     arrived = {"queued", "starting", "running"}
     for job_id in ids:
@@ -80,7 +79,7 @@ def killed_after_submit(world: World, choose: random.Random) -> Iterator[None]:
     _use_up(world, max(numbers))
 
 
-def _is_settled(world: World, job_id: str) -> bool:
+def _is_settled(world: SlurmWorld, job_id: str) -> bool:
     """A controller killed that early comes back without the job as often as with it, or with a job yet to start.
 
     Then Slurm itself ends what it finds on the node.
@@ -93,7 +92,7 @@ def _is_settled(world: World, job_id: str) -> bool:
     return is_running(job) and states == {"RUNNING"}
 
 
-def _use_up(world: World, last: int) -> None:
+def _use_up(world: SlurmWorld, last: int) -> None:
     """Slurm gives the numbers of jobs that it lost to others, and ends those where the lost ones still run."""
     while world.slurm.submit("bob", "#!/bin/sh\nexit\n", "--output=/dev/null", "--mem=50") <= last:
         pass
@@ -101,7 +100,7 @@ def _use_up(world: World, last: int) -> None:
     world.slurm.resume(*world.slurm.nodes)
 
 
-def lying_squeue(world: World, choose: random.Random, *lies: str) -> Iterator[None]:
+def lying_squeue(world: SlurmWorld, choose: random.Random, *lies: str) -> Iterator[None]:
     """For some looks; meanwhile one job comes and one goes."""
     going = world.running()
     world.ground.say("squeue", choose.choice(lies))
@@ -121,23 +120,23 @@ def lying_squeue(world: World, choose: random.Random, *lies: str) -> Iterator[No
     world.stop(*coming)
 
 
-@kind("squeue garbage", alone=True)
-def squeue_garbage(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("squeue garbage", alone=True)
+def squeue_garbage(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from lying_squeue(world, choose, "garbage", "words", "failing")
 
 
-@kind("squeue hanging", alone=True)
-def squeue_hanging(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("squeue hanging", alone=True)
+def squeue_hanging(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from lying_squeue(world, choose, "hanging")
 
 
-@kind("squeue half", alone=True)
-def squeue_half(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("squeue half", alone=True)
+def squeue_half(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from lying_squeue(world, choose, "half", "lines", "nothing")
 
 
-@kind("slurmd killed", alone=True)
-def slurmd_killed(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("slurmd killed", alone=True)
+def slurmd_killed(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     """Sometimes long enough for Slurm to give its node up."""
     node = world.row(choose.choice(world.standing)).node
     given_up = choose.random() < 0.3
@@ -156,8 +155,8 @@ def slurmd_killed(world: World, choose: random.Random) -> Iterator[None]:
     world.slurm.wait_for_nodes(node)
 
 
-@kind("node crashed", alone=True)
-def node_crashed(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("node crashed", alone=True)
+def node_crashed(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     node = world.row(choose.choice(world.standing)).node
     lost = world.lose_node(node)
     world.slurm.crash(node)
@@ -170,8 +169,8 @@ def node_crashed(world: World, choose: random.Random) -> Iterator[None]:
     world.slurm.boot(node)
 
 
-@kind("node drained", alone=True)
-def node_drained(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("node drained", alone=True)
+def node_drained(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     node = world.row(choose.choice(world.standing)).node
     world.slurm.drain(node)
     ids = world.one.submit("alice", 2)
@@ -183,8 +182,8 @@ def node_drained(world: World, choose: random.Random) -> Iterator[None]:
     world.stop(*ids)
 
 
-@kind("slurmdbd down", alone=True)
-def slurmdbd_down(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("slurmdbd down", alone=True)
+def slurmdbd_down(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     assert world.slurm.accounting is not None
     going, stopped = world.running(), world.running()
     world.slurm.accounting.slurmdbd.stop()
@@ -201,45 +200,4 @@ def slurmdbd_down(world: World, choose: random.Random) -> Iterator[None]:
     world.stop(*ids)
 
 
-@kind("database wiped", alone=True)
-def database_wiped(world: World, choose: random.Random) -> Iterator[None]:
-    journal = choose.random() < 0.5
-    job_id = world.running()
-    world.one.while_down(lambda: world.one.wipe(journal=journal))
-    yield
-    world.one.until_running(job_id, *world.standing)
-    yield
-    world.stop(job_id)
-
-
-@kind("database restored from yesterday", alone=True)
-def database_restored(world: World, choose: random.Random) -> Iterator[None]:
-    """One job had just been asked for, one has been stopped since, one is newer than the backup."""
-    copy = world.ground.folder / f"yesterday-{secrets.token_hex(4)}.sqlite"
-    stopped = world.running()
-    (asked,) = world.one.submit("alice")
-    world.one.back_up(copy)
-    newer = world.running()
-    world.one.until_running(asked)
-    world.stop(stopped)
-    world.one.while_down(lambda: world.one.restore(copy))
-    yield
-    world.one.until_running(asked, newer, *world.standing)
-    world.one.until_ended(stopped)
-    yield
-    world.stop(asked, newer)
-
-
-@kind("a second installation forgets everything", alone=True)
-def second_installation(world: World, choose: random.Random) -> Iterator[None]:
-    job_id = world.running()
-    world.two.while_down(lambda: world.two.wipe(journal=True))
-    world.one.kill()
-    yield
-    world.two.until_running(*world.theirs)
-    world.one.until_running(job_id, *world.standing)
-    yield
-    world.stop(job_id)
-    time.sleep(LOOKS_S)
-    assert set(world.two.jobs()) == set(world.theirs)
-    assert not set(world.one.jobs()) & set(world.theirs)
+to_database.enter(KINDS)

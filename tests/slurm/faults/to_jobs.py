@@ -6,16 +6,13 @@ import random
 import time
 from collections.abc import Iterator
 
-from tests.slurm.faults.kinds import kind
-from tests.slurm.faults.world import World
+from tests.chaos.light import LOOKS_S
+from tests.slurm.faults.world import KINDS, SlurmWorld
 from tests.support.installation import wait_until
 
-LOOKS_S = 4
-"""Within this time an installation has looked at Slurm at least once more."""
 
-
-@kind("cancelled behind our back")
-def cancelled(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("cancelled behind our back")
+def cancelled(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     job_id = world.running()
     world.slurm.ask("scancel", world.row(job_id).shown_id)
     yield
@@ -23,8 +20,8 @@ def cancelled(world: World, choose: random.Random) -> Iterator[None]:
     assert ended["reason"]["code"] == "cancelled", ended
 
 
-@kind("held")
-def held(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("held")
+def held(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     row = world.waiting()
     job_id = row.job_id
     world.slurm.ask("scontrol", "hold", row.raw_id)
@@ -39,8 +36,8 @@ def held(world: World, choose: random.Random) -> Iterator[None]:
     world.stop(job_id)
 
 
-@kind("requeued")
-def requeued(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("requeued")
+def requeued(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     job_id = world.running()
     number = world.row(job_id).raw_id
     world.slurm.ask("scontrol", "update", f"JobId={number}", "Requeue=1")
@@ -50,24 +47,24 @@ def requeued(world: World, choose: random.Random) -> Iterator[None]:
     assert len(world.ground.runs_of(job_id)) == 1
 
 
-@kind("walltime", is_slow=True)
-def walltime(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("walltime", is_slow=True)
+def walltime(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     job_id = world.running(size="brief")
     yield
     (ended,) = world.one.until_ended(job_id, timeout_s=150)
     assert ended["reason"]["code"] == "walltime", ended
 
 
-@kind("out of memory")
-def out_of_memory(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("out of memory")
+def out_of_memory(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     (job_id,) = world.one.submit("alice", fault="memory")
     yield
     (ended,) = world.one.until_ended(job_id)
     assert ended["reason"]["code"] == "out-of-memory", ended
 
 
-@kind("stage folder deleted under a running job")
-def stage_deleted(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("stage folder deleted under a running job")
+def stage_deleted(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     job_id = world.running()
     world.slurm.hub.run(["rm", "-r", world.stage(world.row(job_id))], user="alice", check=True)
     time.sleep(LOOKS_S)
@@ -77,8 +74,8 @@ def stage_deleted(world: World, choose: random.Random) -> Iterator[None]:
     world.stop(job_id)
 
 
-@kind("stage folder deleted before the start")
-def stage_deleted_early(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("stage folder deleted before the start")
+def stage_deleted_early(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     row = world.waiting()
     world.slurm.hub.run(["rm", "-r", world.stage(row)], user="alice", check=True)
     world.let_start(row)
@@ -87,17 +84,17 @@ def stage_deleted_early(world: World, choose: random.Random) -> Iterator[None]:
     assert world.ground.runs_of(row.job_id) == []
 
 
-@kind("sbatch reply lost: run-as killed")
-def run_as_killed(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("sbatch reply lost: run-as killed")
+def run_as_killed(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from _lose_reply(world, "killed", choose)
 
 
-@kind("sbatch reply lost: sbatch says that it failed")
-def sbatch_mute(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("sbatch reply lost: sbatch says that it failed")
+def sbatch_mute(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     yield from _lose_reply(world, "mute", choose)
 
 
-def _lose_reply(world: World, how: str, choose: random.Random) -> Iterator[None]:
+def _lose_reply(world: SlurmWorld, how: str, choose: random.Random) -> Iterator[None]:
     """Whoever of alice's comes next: another fault's job, perhaps, which must not mind either."""
     token = f"sbatch-alice-{how}-{choose.getrandbits(32)}"
     world.ground.say(token, "")
@@ -109,8 +106,8 @@ def _lose_reply(world: World, how: str, choose: random.Random) -> Iterator[None]
     world.stop(*ids)
 
 
-@kind("service killed during a submit")
-def killed_in_submit(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("service killed during a submit")
+def killed_in_submit(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     ids = world.one.submit("alice", choose.choice([1, 3]))
     time.sleep(choose.uniform(0, 1.2))
     world.one.kill()
@@ -120,8 +117,8 @@ def killed_in_submit(world: World, choose: random.Random) -> Iterator[None]:
     world.stop(*ids)
 
 
-@kind("service killed during a stop")
-def killed_in_stop(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("service killed during a stop")
+def killed_in_stop(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     ids = world.one.submit("alice", 2)
     world.one.until_running(*ids)
     world.one.stop(ids[0])
@@ -134,8 +131,8 @@ def killed_in_stop(world: World, choose: random.Random) -> Iterator[None]:
     world.stop(ids[1])
 
 
-@kind("forged comment: another person's copy")
-def forged_by_another(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("forged comment: another person's copy")
+def forged_by_another(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     job_id = world.running()
     with world.bob:
         number = _copy(world, job_id, "bob")
@@ -149,8 +146,8 @@ def forged_by_another(world: World, choose: random.Random) -> Iterator[None]:
     world.slurm.ask("scancel", number)
 
 
-@kind("forged comment: her own copy")
-def copied_by_herself(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("forged comment: her own copy")
+def copied_by_herself(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     job_id = world.running()
     number = _copy(world, job_id, "alice")
     time.sleep(LOOKS_S)
@@ -162,7 +159,7 @@ def copied_by_herself(world: World, choose: random.Random) -> Iterator[None]:
     world.stop(job_id)
 
 
-def _copy(world: World, job_id: str, user: str) -> str:
+def _copy(world: SlurmWorld, job_id: str, user: str) -> str:
     """A job with the same name and comment that does nothing."""
     number = world.row(job_id).raw_id
     words = world.slurm.ask("squeue", "-h", "-a", "-j", number, "-o", "%j %k").split()
@@ -173,8 +170,8 @@ def _copy(world: World, job_id: str, user: str) -> str:
     return forged
 
 
-@kind("home full")
-def home_full(world: World, choose: random.Random) -> Iterator[None]:
+@KINDS.enter("home full")
+def home_full(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
     with world.bob:
         world.slurm.homes.fill("bob")
         try:

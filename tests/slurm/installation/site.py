@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import shutil
 import signal
-import ssl
 import subprocess
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from sampan_hub.jobs.keys import make_credential
 from tests.slurm.installation.build import ENVIRONMENT, PREFIX, build
+from tests.support.entry import Entry
 from tests.support.installation import wait_until
 from tests.testbeds.slurm.cluster import Cluster
 from tests.testbeds.slurm.process import Command
 from tests.testbeds.slurm.profile import HUB, JOB_PORTS, NETWORK
 
-Said = TypeVar("Said")
 Name = Literal["proxy", "hub", "service"]
 NAMES: tuple[Name, ...] = ("proxy", "hub", "service")
 URL = f"https://{HUB}:8443"
@@ -68,10 +60,11 @@ backends:
 """
 
 
-class Site:
+class Site(Entry):
     """`folder` holds what the three processes write, one file each."""
 
     def __init__(self, cluster: Cluster, folder: Path, settings: str = SETTINGS) -> None:
+        super().__init__()
         self.cluster = cluster
         self.hub = cluster.hub
         self.folder = folder
@@ -79,14 +72,6 @@ class Site:
         self.url = URL
         self.state = self.hub.root / STATE.lstrip("/")
         self.processes: dict[Name, Command] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="talk to kernels", daemon=True)
-
-    def talk(self, coroutine: Coroutine[Any, Any, Said]) -> Said:
-        """What it returns, run in one loop that lasts as long as the site, so that connections can end in peace."""
-        if not self._thread.is_alive():
-            self._thread.start()
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def install(self) -> None:
         """What root does once: programs, environment, settings, sudo rule, units."""
@@ -144,10 +129,7 @@ class Site:
         """End the three; jobs are the cluster's to end."""
         for name in [*self.processes]:
             self.end(name)
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-        self._loop.close()
+        self.close()
 
     def log(self, name: Name) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
@@ -160,59 +142,17 @@ class Site:
     # From outside, as browsers come in.
 
     @property
-    def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.state / "tls/ca.crt"))
+    def authority(self) -> str:
+        return (self.state / "tls/ca.crt").read_text()
 
-    def ask(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, Any]:
-        """One request; the status and the decoded body (the text when it is not JSON)."""
-        request = urllib.request.Request(
-            f"{self.url}{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **(headers or {})},
-        )
-        handler = urllib.request.HTTPSHandler(context=self.trust)
-        try:
-            with urllib.request.build_opener(handler).open(request, timeout=60) as answer:
-                status, content = answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                status, content = error.code, error.read()
-        try:
-            return status, json.loads(content)
-        except ValueError:
-            return status, content.decode(errors="replace")
-
-    def admin(self, method: str, path: str, body: Any = None) -> Any:
-        """The service's API with an administrator's credential; the answer of a request that went well."""
-        key = (self.state / "keys/service.key").read_bytes().strip()
-        credential = make_credential(key, "cli", "admin")
-        path = f"/services/sampan/api/v1{path}"
-        status, answer = self.ask(method, path, body, {"Authorization": f"Bearer {credential}"})
-        assert status == 200, (status, answer)
-        return answer
-
-    def job(self, job_id: str) -> dict[str, Any]:
-        return dict(self.admin("GET", f"/jobs/{job_id}"))
-
-    def jobs(self, **selection: str) -> list[dict[str, Any]]:
-        """The jobs of a selection (owner, kind, cluster, parent, state)."""
-        query = "&".join(f"{key}={value}" for key, value in selection.items())
-        return list(self.admin("GET", f"/jobs?{query}")["jobs"])
+    def key(self, name: str) -> bytes:
+        return (self.state / "keys" / name).read_bytes().strip()
 
     def wait_for_job(self, job_id: str, *states: str, timeout_s: float = 60) -> dict[str, Any]:
-        """Until its state is one of these; the job then."""
-
-        def arrived() -> dict[str, Any] | None:
-            job = self.job(job_id)
-            return job if job["state"] in states else None
-
         try:
-            return dict(wait_until(arrived, timeout_s, f"{job_id} {' or '.join(states)}"))
+            return super().wait_for_job(job_id, *states, timeout_s=timeout_s)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}; it is {self.job(job_id)}; {self.log('service')[-2000:]}") from None
+            raise TimeoutError(f"{error}; {self.log('service')[-2000:]}") from None
 
     def instance(self) -> str:
         return (self.state / "instance").read_text().strip()
