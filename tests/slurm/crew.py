@@ -71,6 +71,11 @@ class Crew:
 
         wait_until(over, timeout_s, f"ends of {names}; {self.site.log('service')[-1500:]}")
 
+    def wait_for_word(self, name: str) -> None:
+        """Until its program has written its first line; Slurm calls a job running before that."""
+        job_id = self.renew()[name]["id"]
+        wait_until(lambda: any(begins(line) for line in read_log(self.person, job_id)), 30, f"first line of {name}")
+
 
 def slurm_job(crew: Crew, name: str, state: str) -> str:
     """The number of this worker's Slurm job, once Slurm shows it in that state."""
@@ -103,6 +108,17 @@ def check_told(person: Person, job: dict[str, Any], code: str, sentence: str, *,
     """The API says why it ended; its person can read the end of what it wrote."""
     assert job["reason"]["code"] == code, job
     assert re.fullmatch(sentence, job["reason"]["text"]), job["reason"]
-    status, log = person.service("GET", f"/jobs/{job['id']}/log")
+    lines = read_log(person, job["id"])
+    assert sum(begins(line) for line in lines) == has_begun, lines
+
+
+def read_log(person: Person, job_id: str) -> list[str]:
+    """The end of it, by lines."""
+    status, log = person.service("GET", f"/jobs/{job_id}/log")
     assert status == 200, log
-    assert sum(line.startswith("about to do") for line in log["lines"]) == has_begun, log
+    return list(log["lines"])
+
+
+def begins(line: str) -> bool:
+    """Whether it is the program's first."""
+    return line.startswith("about to do")

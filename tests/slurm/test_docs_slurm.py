@@ -85,8 +85,14 @@ def start(name):
 def stop(name):
     pid = int(pathlib.Path(f"/run/{name}.pid").read_text())
     os.kill(pid, signal.SIGTERM)
-    while pathlib.Path(f"/proc/{pid}").exists() and " Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text():
+    while is_alive(pid):
         pass
+
+def is_alive(pid):
+    try:
+        return " Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 verb, words = sys.argv[1], sys.argv[2:]
 if verb == "enable":

@@ -43,7 +43,8 @@ def ended(site: Site, crew: Crew) -> dict[str, dict[str, Any]]:
     crew.start("odd", "odd", "wait")
     for name, size in (("own-cancel", "tiny"), ("admin-cancel", "tiny"), ("node", "second")):
         crew.start(name, size, "wait")
-    slurm_job(crew, "node", "RUNNING")
+    for name in ("own-cancel", "admin-cancel", "node"):
+        crew.wait_for_word(name)
     cluster.hub.run(["scancel", slurm_job(crew, "own-cancel", "RUNNING")], user="alice", check=True)
     cluster.ask("scancel", slurm_job(crew, "admin-cancel", "RUNNING"))
     crew.wait("hunger", "code", "signal", "done", "own-cancel", "admin-cancel", "odd")
