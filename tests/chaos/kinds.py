@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from tests.chaos.world import World
@@ -37,6 +38,10 @@ class Kinds(dict[str, Kind[AnyWorld]]):
             return fault
 
         return entered
+
+    def of(self, modules: Iterable[ModuleType]) -> list[Kind[AnyWorld]]:
+        """In the order of these modules, whichever was imported first: a seed deals the same to everybody."""
+        return [kind for module in modules for kind in self.values() if kind.fault.__module__ == module.__name__]
 
     def named(self, words: str) -> list[Kind[AnyWorld]]:
         """Those whose name has one of these words, separated by commas, in it."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos import to_database
 from tests.chaos.driver import make_blocks, only, render_table, run_blocks
 from tests.slurm.faults import to_all, to_jobs
 from tests.slurm.faults.ground import prepared_ground
@@ -20,7 +21,7 @@ from tests.testbeds.slurm.cluster import Cluster
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 ONLY = os.environ.get("CHAOS_KIND", "")
-MODULES = (to_jobs, to_all)
+MODULES = (to_jobs, to_all, to_database)
 """Whose faults are dealt."""
 
 
@@ -37,7 +38,7 @@ def world(slurm: Cluster, no_jobs: None, tmp_path: Path) -> Iterator[SlurmWorld]
 
 @pytest.mark.timeout(7200)
 def test_nothing_is_lost_doubled_or_left(world: SlurmWorld) -> None:
-    blocks = only(KINDS.named(ONLY)) if ONLY else make_blocks(KINDS.values(), FAULTS, SEED)
+    blocks = only(KINDS.named(ONLY)) if ONLY else make_blocks(KINDS.of(MODULES), FAULTS, SEED)
     outcomes = list(run_blocks(world, blocks, SEED))
     print(render_table(SEED, outcomes))
     failures = [f"{outcome.kind}: {outcome.error}" for outcome in outcomes if outcome.error]

@@ -64,6 +64,9 @@ def down_long(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
 
 @KINDS.enter("slurmctld killed right after a submit", alone=True)
 def killed_after_submit(world: SlurmWorld, choose: random.Random) -> Iterator[None]:
+    """What stands is on its disk by then; what comes now may not be."""
+    world.slurm.slurmctld.stop()
+    world.slurm.start_slurmctld()
     ids = world.one.submit("alice", choose.choice([1, 3]))
     arrived = {"queued", "starting", "running"}
     for job_id in ids:
