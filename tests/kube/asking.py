@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.kube.chart_rig import Release
-from tests.slurm.installation.person import Notebook, Person, RemoteKernel
 from tests.support import stranger
 from tests.support.installation import wait_until
+from tests.support.person import Notebook, Person, RemoteKernel
 from tests.testbeds.kube.cluster import KubeCluster
 
 STRANGER = Path(stranger.__file__).read_text()

@@ -10,8 +10,8 @@ import pytest
 
 from tests.kube.chart_rig import Release, installed
 from tests.kube.conftest import REGISTRY, Images
-from tests.slurm.installation.person import Person
 from tests.support.installation import wait_until
+from tests.support.person import Person
 from tests.testbeds.kube.cluster import KubeCluster
 
 pytestmark = pytest.mark.timeout(900)
@@ -45,7 +45,7 @@ def release(kube: KubeCluster, images: Images) -> Iterator[Release]:
 
 @pytest.fixture(scope="module")
 def alice(release: Release) -> Person:
-    return Person(release, "alice")  # type: ignore[arg-type]
+    return Person(release, "alice")
 
 
 @pytest.fixture

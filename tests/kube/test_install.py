@@ -13,8 +13,8 @@ from playwright.sync_api import Page, TimeoutError, expect
 from tests.browser.people import chromium
 from tests.kube.chart_rig import Release, installed
 from tests.kube.conftest import REGISTRY, Images
-from tests.slurm.installation.person import Person
 from tests.support.installation import wait_until
+from tests.support.person import Person
 from tests.testbeds.kube.cluster import KubeCluster
 
 HOMES = {
@@ -97,7 +97,7 @@ def run_flights(page: Page) -> None:
 
 
 def test_a_home_is_the_same_on_notebook_and_workers_and_outlives_them(release: Release) -> None:
-    bob = Person(release, "bob")  # type: ignore[arg-type]
+    bob = Person(release, "bob")
     notebook = bob.start()
     said = notebook.run(
         "from pathlib import Path\nfrom sampan import Cluster\nPath('here').write_text('bob was here')\n"

@@ -34,7 +34,7 @@ from tests.kube.asking import (
 from tests.kube.chart_rig import Release, installed
 from tests.kube.conftest import REGISTRY, Images
 from tests.kube.pods import make_pod, run_to_end
-from tests.slurm.installation.person import Person
+from tests.support.person import Person
 from tests.support.pod_cluster import make_rsa
 from tests.testbeds.kube.cluster import KubeCluster
 
@@ -60,7 +60,7 @@ def release(kube: KubeCluster, images: Images) -> Iterator[Release]:
 
 
 def at_work(release: Release, name: str) -> Working:
-    person = Person(release, name)  # type: ignore[arg-type]
+    person = Person(release, name)
     notebook = person.start(timeout_s=150, size="small")
     return Working(person, notebook, notebook.kernel())
 

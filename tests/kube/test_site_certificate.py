@@ -11,7 +11,7 @@ from sampan_hub.trust.authority import Usage
 from sampan_hub.trust.files import ensure_authority, ensure_certificate, pair_in
 from tests.kube.chart_rig import NAME, RESTRICTED, Release
 from tests.kube.conftest import REGISTRY, Images
-from tests.slurm.installation.person import Person
+from tests.support.person import Person
 from tests.testbeds.kube.cluster import KubeCluster
 
 SECRET = "site-tls"
@@ -45,7 +45,7 @@ def test_people_see_the_sites_certificate_and_pods_come_in_by_ours(
         try:
             release.install()
             release.helm("test", NAME, "--timeout=2m")
-            notebook = Person(release, "alice").start(timeout_s=200)  # type: ignore[arg-type]
+            notebook = Person(release, "alice").start(timeout_s=200)
             assert notebook.run("print(6 * 7)").strip() == "42"
         finally:
             release.close()

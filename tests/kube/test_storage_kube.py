@@ -12,7 +12,7 @@ import pytest
 
 from tests.kube.chart_rig import Release, installed
 from tests.kube.conftest import REGISTRY, Images
-from tests.slurm.installation.person import Notebook, Person
+from tests.support.person import Notebook, Person
 from tests.testbeds.kube.cluster import KubeCluster
 
 pytestmark = pytest.mark.timeout(900)
@@ -109,7 +109,7 @@ def release(kube: KubeCluster, images: Images) -> Iterator[Release]:
 @pytest.fixture(scope="module")
 def notebook(release: Release) -> Notebook:
     """Alice's; her home is full."""
-    return Person(release, "alice").start(timeout_s=150, size="small")  # type: ignore[arg-type]
+    return Person(release, "alice").start(timeout_s=150, size="small")
 
 
 def test_a_full_home_keeps_nobody_out_and_lab_frees_it(notebook: Notebook) -> None:

@@ -16,8 +16,8 @@ from sampan_hub.settings.edit import with_key, write_text
 from tests.kube.chart import CHART
 from tests.kube.chart_rig import NAME, Release, installed
 from tests.kube.conftest import REGISTRY, Images
-from tests.slurm.installation.person import Notebook, Person
 from tests.support.installation import wait_until
+from tests.support.person import Notebook, Person
 from tests.testbeds.kube.cluster import KubeCluster
 
 OLD, NEW = "0.1.0", "0.1.1"
@@ -100,10 +100,23 @@ def test_an_upgrade_is_noticed_only_by_who_starts_something(
     kube: KubeCluster, release: Release, tmp_path: Path
 ) -> None:
     release.upgrade(chart=package(kube, tmp_path, OLD))
-    alice = Person(release, "alice")  # type: ignore[arg-type]
+    alice = Person(release, "alice")
     before = alice.start()
     kernel = before.kernel()
     watching = release.talk(Watching.begin(before, kernel.id))
+    try:
+        check_upgrade(kube, release, tmp_path, alice, before, watching)
+    finally:
+        release.talk(watching.end())
+    check_what_is_new(release, alice, before)
+    check_uninstalled(release, alice)
+
+
+def check_upgrade(
+    kube: KubeCluster, release: Release, tmp_path: Path, alice: Person, before: Notebook, watching: Watching
+) -> None:
+    """The notebook of before, its kernel, the websocket and the login of its person go on."""
+    (kernel_id,) = before.kernel_ids()
     proxy, hub = release.component("proxy"), release.component("hub")
     counted = release.talk(watching.next_number())
     pod = pod_of(release, before.job)
@@ -114,19 +127,23 @@ def test_an_upgrade_is_noticed_only_by_who_starts_something(
     assert after[0]["metadata"]["uid"] == proxy["metadata"]["uid"], "the proxy stayed"
     assert after[1]["metadata"]["uid"] != hub["metadata"]["uid"]
     assert release.talk(watching.next_number()) > counted, "the same websocket, the same count"
-    status, kernels = alice.ask("GET", "/user/alice/api/kernels")
-    assert (status, [each["id"] for each in kernels]) == (200, [kernel.id])
+    assert before.kernel_ids() == [kernel_id]
     assert alice.browse("/hub/home") == 200, "the session of before"
     assert pod_of(release, before.job)["metadata"]["uid"] == pod["metadata"]["uid"]
     assert image_of(pod).endswith(f":{OLD}")
-    release.talk(watching.end())
 
+
+def check_what_is_new(release: Release, alice: Person, before: Notebook) -> None:
+    """A server that starts now has the new image and the changed size."""
     before.stop()
     new = pod_of(release, alice.start().job)
     assert image_of(new).endswith(f":{NEW}")
     (container,) = (each for each in new["spec"]["containers"] if each["name"] == "main")
     assert container["resources"]["limits"]["memory"] == str(800 << 20)
 
+
+def check_uninstalled(release: Release, alice: Person) -> None:
+    """It says what stays; installed again, everything is as it was."""
     said = release.uninstall()
     assert "No job runs any more" in said
     wait_until(lambda: not release.pods(), 60, "no pod of a job is left")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.slurm.installation.person import Notebook, Person, RemoteKernel
 from tests.slurm.installation.site import Site
+from tests.support.person import Notebook, Person, RemoteKernel
 from tests.testbeds.slurm.capture import Capture
 from tests.testbeds.slurm.machine import Machine
 from tests.testbeds.slurm.profile import JOB_PORTS

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.at_work import AtWork, at_work
-from tests.slurm.installation.person import Person
 from tests.slurm.installation.site import Site
+from tests.support.person import Person
 from tests.testbeds.slurm.cluster import Cluster, running_cluster
 from tests.testbeds.slurm.profile import PROFILES
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.slurm.installation.person import Person
 from tests.slurm.installation.site import Site
 from tests.support.installation import wait_until
+from tests.support.person import Person
 
 PROGRAM = "/home/alice/ends"
 ENDING = """#!/usr/bin/python3

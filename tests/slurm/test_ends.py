@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.slurm.crew import Crew, check_told, made_crew, slurm_job
-from tests.slurm.installation.person import Person
 from tests.slurm.installation.site import Site
+from tests.support.person import Person
 
 SENTENCES = {
     "hunger": ("out-of-memory", r"The job needed more than its 200 MiB of memory\. Choose a bigger size\."),

@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 from tests.judge.processes import processes_with_key
-from tests.slurm.installation.person import Person
 from tests.slurm.installation.site import Site
 from tests.support.installation import wait_until
+from tests.support.person import Person
 
 REPLACED_S = 15
 COMPUTE = """

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.slurm.at_work import RESULT, AtWork
-from tests.slurm.installation.person import Person
 from tests.slurm.installation.site import Site
 from tests.support import stranger
+from tests.support.person import Person
 from tests.testbeds.slurm.machine import Machine
 from tests.testbeds.slurm.profile import ALICE
 

@@ -7,8 +7,8 @@ import signal
 from typing import Any
 
 from tests.slurm.at_work import AtWork
-from tests.slurm.installation.person import RemoteKernel
 from tests.slurm.installation.site import NAMES, Site
+from tests.support.person import RemoteKernel
 
 KERNELS = 5
 COUNT = """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.slurm.installation.person import Person
 from tests.slurm.installation.site import NAMES, Site
+from tests.support.person import Person
 
 
 def test_the_three_processes_are_nobodys_but_sampans(site: Site) -> None:

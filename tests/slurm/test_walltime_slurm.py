@@ -19,9 +19,9 @@ from playwright.sync_api import expect
 from tests.browser.people import chromium
 from tests.slurm.at_work import AtWork
 from tests.slurm.crew import check_told, made_crew, slurm_job
-from tests.slurm.installation.person import Person, RemoteKernel
 from tests.slurm.installation.site import Site
 from tests.support.installation import wait_until
+from tests.support.person import Person, RemoteKernel
 
 TASKS = 60
 WALLTIME_S = 180

@@ -36,6 +36,10 @@ class Entry:
         """One of its key files."""
         raise NotImplementedError
 
+    def sampan(self, *words: str) -> str:
+        """What a `sampan` command prints where it is installed."""
+        raise NotImplementedError
+
     @property
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.authority)

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.slurm.installation.site import Site
+from tests.support.entry import Entry
 from tests.support.installation import wait_until
 from tests.support.kernels import Kernel, Result
 
@@ -28,6 +28,12 @@ class Notebook:
     def kernel(self) -> RemoteKernel:
         """A new kernel."""
         return RemoteKernel(self)
+
+    def kernel_ids(self) -> list[str]:
+        """Of all that run in it."""
+        status, kernels = self.person.ask("GET", f"{self.base.removeprefix(self.site.url)}/api/kernels")
+        assert status == 200, kernels
+        return [each["id"] for each in kernels]
 
     def run(self, code: str, timeout_s: float = 60) -> str:
         """What `code` prints in a kernel of its own."""
@@ -71,7 +77,7 @@ class RemoteKernel:
 class Person:
     """Logged in: `token` is one that they made for themselves with the cookie that the link gave."""
 
-    def __init__(self, site: Site, name: str) -> None:
+    def __init__(self, site: Entry, name: str) -> None:
         self.site = site
         self.name = name
         self.link = site.sampan("user", "add", name).split()[-1]
