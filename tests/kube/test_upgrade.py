@@ -91,7 +91,7 @@ def image_of(pod: dict[str, Any]) -> str:
 
 
 def pod_of(release: Release, job: dict[str, Any]) -> dict[str, Any]:
-    (pod,) = release.pods(job=job["id"].rpartition(".")[2])
+    (pod,) = release.pods(job=job["id"])
     return pod
 
 
