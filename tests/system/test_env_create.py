@@ -49,7 +49,7 @@ class Host:
             env={**self.environment, **variables},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=480,
             umask=umask,
             user=user,
             group=user,
