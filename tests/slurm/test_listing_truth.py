@@ -173,6 +173,7 @@ async def test_what_the_controller_lost_with_its_state_is_told(rig: SlurmRig) ->
     spec = rig.spec()
     await rig.backend.submit([spec])
     await until(rig, [spec], all_in(Phase.RUNNING))
+    number = rig.slurm_job(spec.job_id)
     rig.slurm.slurmctld.kill()
     for file in saved.glob("job_state*"):
         file.unlink()
@@ -183,6 +184,7 @@ async def test_what_the_controller_lost_with_its_state_is_told(rig: SlurmRig) ->
     (seen,) = await until(rig, [spec], all_in(Phase.ENDED))
     assert seen.reason is not None
     assert seen.reason.code == "lost-by-slurm"
+    rig.slurm.use_up_numbers("bob", number)
 
 
 async def test_a_forged_comment_is_nobodys_job(rig: SlurmRig) -> None:

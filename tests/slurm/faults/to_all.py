@@ -17,11 +17,11 @@ LONG_S = 60
 
 
 def slurmctld_down(world: SlurmWorld, choose: random.Random, moment: str, length_s: float) -> Iterator[None]:
-    """Something is asked for while it is away."""
+    """Something is asked for while it is away, or as it goes."""
     going = world.running()
-    ids = []
+    as_it_goes, ids = list[str](), list[str]()
     if moment == "submit":
-        ids = world.one.submit("alice", choose.choice([1, 3]))
+        as_it_goes = world.one.submit("alice", choose.choice([1, 3]))
         time.sleep(choose.uniform(0, 0.6))
     if moment == "stop":
         world.one.stop(going)
@@ -29,17 +29,18 @@ def slurmctld_down(world: SlurmWorld, choose: random.Random, moment: str, length
     world.slurm.slurmctld.stop()
     time.sleep(length_s / 2)
     if moment == "submit":
-        ids += world.one.submit("bob")
+        ids = world.one.submit("bob")
     time.sleep(length_s / 2)
     states = {world.one.job(job_id)["state"] for job_id in world.standing}
     assert states == {"running"}, "nothing changes while nothing is known"
     world.slurm.start_slurmctld()
     yield
     world.one.until_running(*ids, *world.standing, timeout_s=90)
+    _until_settled(world, as_it_goes)
     if moment == "stop":
         world.one.until_ended(going)
     yield
-    world.stop(*ids, going)
+    world.stop(*as_it_goes, *ids, going)
 
 
 @KINDS.enter("slurmctld down 10 s: submit", alone=True)
@@ -75,32 +76,29 @@ def killed_after_submit(world: SlurmWorld, choose: random.Random) -> Iterator[No
     world.slurm.slurmctld.kill()
     world.slurm.start_slurmctld()
     yield
-    for job_id in ids:
-        wait_until(lambda job_id=job_id: _is_settled(world, job_id), 120, f"{job_id} runs, or is known to be lost")
+    _until_settled(world, ids)
     yield
     world.stop(*ids)
-    _use_up(world, max(numbers))
+    world.slurm.use_up_numbers("bob", max(numbers))
+    time.sleep(LOOKS_S)
+    world.slurm.resume(*world.slurm.nodes)
+
+
+def _until_settled(world: SlurmWorld, ids: list[str]) -> None:
+    """A controller that goes so early comes back without the job as often as with it, or with a job yet to start, or
+    finds that its node was never told. Then Slurm itself ends what there is.
+    """
+    for job_id in ids:
+        wait_until(lambda job_id=job_id: _is_settled(world, job_id), 120, f"{job_id} runs, or is known to be lost")
 
 
 def _is_settled(world: SlurmWorld, job_id: str) -> bool:
-    """A controller killed that early comes back without the job as often as with it, or with a job yet to start.
-
-    Then Slurm itself ends what it finds on the node.
-    """
     job = world.one.job(job_id)
     states = {row.state for row in world.judges["one"].rows() if row.job_id == job_id and row.is_alive}
     if job["state"] == "ended":
         assert job["reason"]["code"] in {"lost-by-slurm", "cancelled", "failed", "node-failed"}, job
         return not states
     return is_running(job) and states == {"RUNNING"}
-
-
-def _use_up(world: SlurmWorld, last: int) -> None:
-    """Slurm gives the numbers of jobs that it lost to others, and ends those where the lost ones still run."""
-    while world.slurm.submit("bob", "#!/bin/sh\nexit\n", "--output=/dev/null", "--mem=50") <= last:
-        pass
-    time.sleep(LOOKS_S)
-    world.slurm.resume(*world.slurm.nodes)
 
 
 def lying_squeue(world: SlurmWorld, choose: random.Random, *lies: str) -> Iterator[None]:
