@@ -58,6 +58,8 @@ def read_rows(cluster: Cluster, instance: str) -> list[Row]:
     text = cluster.ask("squeue", "-a", "-r", "-h", "-t", "all", "-o", "%A|%i|%T|%u|%N|%j")
     rows = []
     for line in text.splitlines():
+        if line.count("|") < 5:
+            continue  # the rest of a name with a line break: people may give their jobs any
         raw_id, shown_id, state, user, node, name = line.split("|", 5)
         job_id = id_of(name, shown_id)
         if job_id is not None and job_id.startswith(f"{instance}."):
